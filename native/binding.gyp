@@ -1,0 +1,23 @@
+{
+  "target_defaults": {
+    "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "."],
+    "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_DISABLE_DEPRECATED"],
+    "cflags!": ["-fno-exceptions"],
+    "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20"],
+    "cflags_cc": ["-std=c++20", "-fexceptions", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers"],
+    "variables": {"sanitize%": ""},
+    "conditions": [
+      ["sanitize!=''", {"cflags_cc": ["-fsanitize=<(sanitize)", "-fno-omit-frame-pointer"], "ldflags": ["-fsanitize=<(sanitize)"]}]
+    ]
+  },
+  "targets": [
+    {
+      "target_name": "insitu",
+      "sources": ["addon.cc"]
+    },
+    {
+      "target_name": "worker",
+      "sources": ["worker_addon.cc"]
+    }
+  ]
+}

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+namespace insitu {
+
+class Session;
+
+struct CallerIds {
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t pid;  // a thread id; 0 when the caller is in a pid namespace that we cannot see
+};
+
+// One request from the kernel. It is answered exactly once: a handler that returns without a reply
+// gets EIO sent by the destructor. Replies go out on the device descriptor that it was read from.
+class Request {
+ public:
+  Request(Session& session, int device, std::span<const std::byte> frame);
+  Request(Request&&) noexcept;
+  ~Request();
+
+  uint32_t opcode() const;
+  uint64_t unique() const;
+  uint64_t node() const;
+  CallerIds caller() const;
+  // What follows fuse_in_header; never longer than the frame said.
+  std::span<const std::byte> body() const;
+
+  // The body's head as T, nullptr when the body is too short. T is a wire structure.
+  template <class T>
+  const T* arg() const {
+    return body().size() < sizeof(T) ? nullptr : reinterpret_cast<const T*>(body().data());
+  }
+  // NUL-terminated string at `offset` of the body; empty when there is none.
+  std::string_view name(size_t offset) const;
+
+  void reply_error(int error);  // positive errno; 0 is an empty success
+  void reply(std::span<const std::byte> first, std::span<const std::byte> second = {});
+  template <class T>
+  void reply_with(const T& value) {
+    reply(std::as_bytes(std::span{&value, 1}));
+  }
+  bool replied() const;
+
+  // Takes the request out of its thread: copies the body to the heap, so that the reply may come
+  // later and from any thread. Its INTERRUPTs are from now on told to `on_interrupt` of the session's
+  // waiting table (see interrupts.h).
+  std::unique_ptr<Request> park() &&;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace insitu

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "request.h"
+
+namespace insitu {
+
+class Inode;
+
+// Node ids from here on are virtual; the inode table never hands them out.
+inline constexpr uint64_t kFirstVirtualNode = uint64_t{1} << 62;
+constexpr bool is_virtual(uint64_t node) { return node >= kFirstVirtualNode; }
+
+// What is not on disk. The ordinary operations branch to it once each, in the dispatcher: by node id
+// (`handle`), or, in an ordinary directory, by a reserved name. A call that returns false leaves the
+// request to the ordinary operation. Calls come from every thread of the session and must not block.
+class VirtualLayer {
+ public:
+  virtual ~VirtualLayer() = default;
+
+  // `.compute`, `.results`, `.query` or what this mount calls them. Cheap.
+  virtual bool is_reserved(std::string_view name) const = 0;
+
+  // LOOKUP of a reserved name in `parent`. The implementation first asks whether the backing has a
+  // real entry of that name (it wins).
+  virtual bool lookup(Request& request, Inode& parent, std::string_view name) = 0;
+  // CREATE, MKNOD, MKDIR, SYMLINK, LINK (new name), UNLINK, RMDIR of a reserved name in `parent`.
+  virtual bool change(Request& request, Inode& parent, std::string_view name) = 0;
+  // RENAME, RENAME2 where either name is reserved.
+  virtual bool rename(Request& request, Inode& from, std::string_view old_name, Inode& to,
+                      std::string_view new_name, uint32_t flags) = 0;
+  // Every opcode, but FORGET, INTERRUPT and BATCH_FORGET, whose node is virtual.
+  virtual void handle(Request& request) = 0;
+  virtual void forget(uint64_t node, uint64_t lookups) = 0;
+  // Whether this ordinary node answers ESTALE until its dentry is dropped (it was renamed onto
+  // `.compute`). Asked only while `has_stale()`.
+  virtual bool is_stale(uint64_t node) const = 0;
+  virtual bool has_stale() const = 0;
+  // RMDIR of an ordinary directory succeeded.
+  virtual void directory_removed(Inode& directory) = 0;
+};
+
+}  // namespace insitu

@@ -1,0 +1,75 @@
+/** The face of compute: programs attached to directories, their runs, and fresh sets of results. */
+import type { DirectoryKey, Principal, ProgramEntry } from '../file-server/types.ts'
+import type { GuestError } from '../sandbox/types.ts'
+
+export type StageOutcome =
+  | { readonly status: 'attached' | 'unchanged' }
+  /** Attached as broken: results give EIO until it is replaced. */
+  | { readonly status: 'broken'; readonly error: GuestError }
+
+export type RunState = 'idle' | 'queued' | 'running' | 'ok' | 'failed' | 'broken' | 'cancelled'
+
+/** `.status`, as JSON. Times are ISO 8601, durations in ms, sizes in bytes. */
+export interface ProgramStatus {
+  readonly state: RunState
+  /** sha256 of the source, hex. */
+  readonly program: string
+  readonly version: number
+  readonly attachedAt: string
+  readonly principal: { uid: number; gid: number }
+  readonly startedAt: string | undefined
+  readonly endedAt: string | undefined
+  readonly wallMs: number | undefined
+  readonly cpuMs: number | undefined
+  readonly peakMemoryBytes: number | undefined
+  readonly inputs: number
+  readonly results: readonly { name: string; sizeBytes: number }[]
+  readonly error: (Omit<GuestError, 'stack'> & { limit?: string }) | undefined
+}
+
+export interface ProgramSummary {
+  readonly directory: DirectoryKey
+  /** Relative to the volume; undefined: the directory is gone. */
+  readonly path: string | undefined
+  readonly state: RunState
+  readonly program: string
+  readonly sizeBytes: number
+  readonly principal: Principal
+}
+
+/** The answer of a query, read as a stream. */
+export interface QueryAnswer {
+  readonly bytes: Uint8Array
+}
+
+/** Refusals reject with VfsError: EACCES, EPERM (sticky), EFBIG, EDQUOT, ENOENT, EAGAIN, EIO, ECANCELED. */
+export interface Compute {
+  /** Loads persisted programs and results and tells the file server of them. */
+  start(): Promise<void>
+  /** Makes `source` the directory's program, unless it is the one already; a run starts. */
+  stage(directory: DirectoryKey, source: Uint8Array, principal: Principal): Promise<StageOutcome>
+  detach(directory: DirectoryKey, principal: Principal): Promise<void>
+  /** The directory is gone: drop everything of it. */
+  forget(directory: DirectoryKey): Promise<void>
+  entry(directory: DirectoryKey): ProgramEntry | undefined
+  source(directory: DirectoryKey): Uint8Array | undefined
+  /** Throws unless `principal` may attach here now (right to write; sticky rule). */
+  mayAttach(directory: DirectoryKey, principal: Principal): Promise<void>
+  /** Resolves once a fresh set is published; look begins now. */
+  resolve(directory: DirectoryKey, signal: AbortSignal): Promise<void>
+  status(directory: DirectoryKey): ProgramStatus | undefined
+  log(directory: DirectoryKey): Uint8Array
+  /** Empty when the last run was fine. */
+  error(directory: DirectoryKey): string
+  /** One path a line. */
+  inputs(directory: DirectoryKey): string
+  control(directory: DirectoryKey, command: 'cancel' | 'rerun', principal: Principal): Promise<void>
+  query(
+    directory: DirectoryKey,
+    source: Uint8Array,
+    principal: Principal,
+    signal: AbortSignal,
+  ): Promise<QueryAnswer>
+  list(): Promise<readonly ProgramSummary[]>
+  close(): Promise<void>
+}

@@ -1,0 +1,293 @@
+/**
+ * The face of the file server: everything above it (virtual files, compute, the daemon) speaks only
+ * these types, so that another implementation can stand in its place.
+ *
+ * Ordinary files never come up here. What does: requests on virtual files, and what compute needs to
+ * read a volume as a principal (`Volume`, `InputSession`).
+ */
+
+/** Names a directory of one volume by identity (file handle or device, ino and birth time), never by
+ * path: stable over renames and restarts. Opaque; at most 300 bytes of [A-Za-z0-9:._-]. */
+export type DirectoryKey = string
+
+/** On whose rights something is done. Groups are the supplementary ones. */
+export interface Principal {
+  readonly uid: number
+  readonly gid: number
+  readonly groups: readonly number[]
+}
+
+/** Who made a request: thread id in the daemon's pid namespace, 0 when it is not visible there. */
+export interface Caller extends Principal {
+  readonly pid: number
+}
+
+export type EntryKind = 'file' | 'directory' | 'symlink' | 'other'
+
+/** What identifies the state of an input; all times in ns since the epoch. */
+export interface InputIdentity {
+  /** Relative to the program's directory, '' for that directory itself; no '..'. */
+  readonly path: string
+  /** `file`: content was read. `attributes`: only stat'ed. `directory`: listed. `missing`: looked for, not there. */
+  readonly kind: 'file' | 'attributes' | 'directory' | 'missing'
+  readonly dev: bigint
+  readonly ino: bigint
+  readonly birthNs: bigint
+  readonly sizeBytes: bigint
+  readonly mtimeNs: bigint
+  readonly ctimeNs: bigint
+}
+
+export interface OpenedInput {
+  /** A fresh read-only description of a regular file; owned by the receiver, who closes it. */
+  readonly fd: number
+  readonly sizeBytes: number
+  readonly mtimeNs: bigint
+}
+
+export interface InputAttributes {
+  readonly kind: EntryKind
+  readonly sizeBytes: number
+  readonly mtimeNs: bigint
+}
+
+export type Validation =
+  | { readonly holds: true }
+  /** `path` is the first input that is not what it was; `why` a short phrase for `.error`. */
+  | { readonly holds: false; readonly path: string; readonly why: string }
+
+/**
+ * One run's view of its inputs: opens them with the principal's rights, at and below the program's
+ * directory, never outside (no `..`, no absolute names, no links that leave, regular files only), and
+ * records the identity of everything that was looked at.
+ * Failures are VfsError: ENOENT, EACCES, ELOOP, EXDEV (leaves the directory), EINVAL (not a regular
+ * file, NUL, '..'), EMFILE (over the bound on inputs), ESTALE (directory gone).
+ */
+export interface InputSession {
+  open(path: string): Promise<OpenedInput>
+  stat(path: string): Promise<InputAttributes>
+  /** Names (byte-sorted, without `.`, `..` and virtual files) and kinds; ENOTDIR if it is none. */
+  list(path: string): Promise<readonly { readonly name: string; readonly kind: EntryKind }[]>
+  /**
+   * `look`: do all identities hold, now? `end`: the same, but a file that only grew under appending
+   * writers of this mount passes. Dirty mapped pages are synced before an identity is compared.
+   */
+  validate(when: 'look' | 'end'): Promise<Validation>
+  identities(): readonly InputIdentity[]
+  /** Permission bits (0o444 mask) that every input file, its directory, and the gid allow: how far
+   * beyond the principal a result may be readable. Group bit only if all inputs share `gid`. */
+  readableMode(gid: number): Promise<number>
+  close(): void
+}
+
+/** A backing directory, read as a principal. Needs no mount. */
+export interface Volume {
+  readonly backing: string
+  /** ENOENT, ENOTDIR, EXDEV as VfsError. `path` is relative to the volume's root, '' is the root. */
+  keyOf(path: string): Promise<DirectoryKey>
+  /** Path relative to the volume's root where the directory is now; undefined if it is gone. */
+  pathOf(key: DirectoryKey): Promise<string | undefined>
+  stat(key: DirectoryKey): Promise<{ uid: number; gid: number; mode: number; mtimeNs: bigint }>
+  /** May `principal` do this in the directory itself (as access(2), with ACLs)? */
+  access(
+    key: DirectoryKey,
+    principal: Principal,
+    mode: 'r' | 'w' | 'x' | 'rx' | 'wx',
+  ): Promise<boolean>
+  inputs(key: DirectoryKey, principal: Principal): Promise<InputSession>
+  /** An input session as it was before a restart, from persisted identities. */
+  restoreInputs(
+    key: DirectoryKey,
+    principal: Principal,
+    identities: readonly InputIdentity[],
+  ): Promise<InputSession>
+  close(): void
+}
+
+// ---- virtual files ---------------------------------------------------------------------------
+
+/** `.status .log .error .inputs .control` of a directory's results. */
+export type ControlName = '.status' | '.log' | '.error' | '.inputs' | '.control'
+
+export type VirtualNode =
+  | { readonly kind: 'compute'; readonly directory: DirectoryKey }
+  | { readonly kind: 'query'; readonly directory: DirectoryKey }
+  | { readonly kind: 'control'; readonly directory: DirectoryKey; readonly name: ControlName }
+
+/**
+ * What the file server asks. Every request but `release` and `forget-directory` gets exactly one
+ * reply (the handler's promise); `signal` is aborted when the caller was interrupted or the mount
+ * goes, and the reply is then dropped. Handles are chosen by the handler, never reused while open.
+ */
+export type VirtualRequest =
+  /** `flags` as in open(2). `created`: it came as a CREATE. Caller's groups are filled in. */
+  | { op: 'open'; node: VirtualNode; flags: number; created: boolean; caller: Caller }
+  | { op: 'read'; handle: number; offset: number; sizeBytes: number; nonBlocking: boolean }
+  | { op: 'write'; handle: number; offset: number; data: Uint8Array; append: boolean }
+  /** Each close(2) of a descriptor. */
+  | { op: 'flush'; handle: number }
+  /** The last reference is gone. No reply is awaited. */
+  | { op: 'release'; handle: number }
+  /** stat(2) and fstat(2) of compute and control files; must answer at once. */
+  | { op: 'getattr'; node: VirtualNode }
+  | {
+      op: 'truncate'
+      node: VirtualNode
+      handle: number | undefined
+      sizeBytes: number
+      caller: Caller
+    }
+  /** unlink(2) of `.compute`. */
+  | { op: 'unlink'; directory: DirectoryKey; caller: Caller }
+  /** rename(2) of an ordinary file onto `.compute`: `fd` reads the source and is closed by the file
+   * server after the reply; on success the file server removes the source. */
+  | { op: 'rename-onto'; directory: DirectoryKey; fd: number; sizeBytes: number; caller: Caller }
+  /** A result or the result directory is looked at and the published set does not hold: make it
+   * fresh, `publish` it, and only then reply. A rejection is what the looker gets. */
+  | { op: 'resolve'; directory: DirectoryKey; caller: Caller }
+  /** Is a read of this handle ready now? Otherwise call `wake(handle)` later, once. */
+  | { op: 'poll'; handle: number }
+  /** A directory that has a program was removed through this mount. No reply is awaited. */
+  | { op: 'forget-directory'; directory: DirectoryKey }
+
+export interface VirtualAttributes {
+  readonly sizeBytes: number
+  readonly mtimeNs: bigint
+}
+
+/** Per op: open → {handle}, read → {data} (short = end of file), write → {written}, getattr →
+ * attributes, poll → {readable, writable}, else {}. */
+export interface VirtualReply {
+  readonly handle?: number
+  /** With `handle`: no offsets, not seekable, read and write have cursors of their own. */
+  readonly stream?: boolean
+  readonly data?: Uint8Array
+  readonly written?: number
+  readonly attributes?: VirtualAttributes
+  readonly readable?: boolean
+  readonly writable?: boolean
+}
+
+export type VirtualHandler = (request: VirtualRequest, signal: AbortSignal) => Promise<VirtualReply>
+
+/** What the file server knows of a program so that it answers lookups by itself, at once. */
+export interface ProgramEntry {
+  /** Size of what reading `.compute` gives. */
+  readonly sizeBytes: number
+  readonly mtimeNs: bigint
+  /** Owner of results, log, status, inputs. */
+  readonly principal: { readonly uid: number; readonly gid: number }
+  /** Being written for the first time: `.compute` exists, `.results` does not yet. */
+  readonly writing: boolean
+}
+
+export interface PublishedResult {
+  /** One component, no leading dot. */
+  readonly name: string
+  readonly sizeBytes: number
+  readonly etag: string
+}
+
+/** One finished, immutable set of results. */
+export interface PublishedSet {
+  /** Grows by one for each set of the directory; never reused, also not after a restart. */
+  readonly version: number
+  /** Absolute path of the folder in the results store that holds the files under their names. */
+  readonly folder: string
+  readonly results: readonly PublishedResult[]
+  readonly mtimeNs: bigint
+  readonly uid: number
+  readonly gid: number
+  /** Permission bits of every result, of the listing, and of log, status and inputs. */
+  readonly mode: number
+  /** Names after `user.insitu.`; `etag` comes from each result. */
+  readonly xattrs: Readonly<Record<string, string>>
+  /** What the set was computed from; validated natively at each look. */
+  readonly inputs: InputSession
+}
+
+/** What makes `.results` answer without TypeScript. */
+export interface Publication {
+  /** Served while its inputs hold; undefined: every look is resolved. */
+  readonly current: PublishedSet | undefined
+  /** Served under `.last/`, without a look at its inputs. */
+  readonly last: PublishedSet | undefined
+}
+
+// ---- the server ------------------------------------------------------------------------------
+
+export interface ReservedNames {
+  readonly compute: string
+  readonly results: string
+  readonly query: string
+}
+
+export interface MountOptions {
+  /** Absolute path of the backing directory. */
+  readonly backing: string
+  readonly mountPoint: string
+  /** Only this mount changes the backing: cache long. */
+  readonly exclusive: boolean
+  readonly allowOther: boolean
+  /** Show reserved names in readdir. */
+  readonly listReserved: boolean
+  readonly reserved: ReservedNames
+  readonly handler: VirtualHandler
+  /** Called from no particular request: log it. */
+  readonly onNotice: (notice: Notice) => void
+}
+
+export type Notice =
+  /** A real entry has a reserved name and wins. */
+  | { kind: 'reserved-name-taken'; path: string }
+  /** The connection ended: unmounted by somebody, aborted, or the device failed. */
+  | { kind: 'ended'; reason: string }
+
+export interface Negotiated {
+  readonly protocol: string
+  readonly passthrough: boolean
+  /** Why not, when passthrough is off. */
+  readonly passthroughReason: string
+  readonly maxWriteBytes: number
+  readonly threads: number
+  /** Names of the INIT flags that are on. */
+  readonly flags: readonly string[]
+}
+
+export interface Statistics {
+  /** Requests served natively, by operation. */
+  readonly operations: Readonly<Record<string, number>>
+  readonly virtualRequests: number
+  readonly waiting: number
+  readonly nodes: number
+  readonly openHandles: number
+}
+
+/** A second backing tree inside the mount (issue: the broker). */
+export interface GraftOptions {
+  readonly readOnly: boolean
+  readonly revocable: boolean
+  readonly quotaBytes: number | undefined
+}
+
+export interface FileServer {
+  readonly volume: Volume
+  readonly negotiated: Negotiated
+  /** Adds or replaces; undefined removes. Kernel caches of the names are invalidated. */
+  setProgram(directory: DirectoryKey, entry: ProgramEntry | undefined): void
+  publish(directory: DirectoryKey, publication: Publication): void
+  /** A poll on this stream handle may now succeed. */
+  wake(handle: number): void
+  /** Drop the kernel's caches of a path of the volume (attributes and data). */
+  invalidate(path: string): Promise<void>
+  graft(
+    directory: DirectoryKey,
+    name: string,
+    backing: string,
+    options: GraftOptions,
+  ): Promise<number>
+  revoke(graft: number): Promise<void>
+  statistics(): Statistics
+  /** Lazy detach, then end. Waiters get ENOTCONN. Resolves when no thread is left. */
+  unmount(): Promise<void>
+}
