@@ -42,12 +42,24 @@ export interface QueryAnswer {
   readonly bytes: Uint8Array
 }
 
+export interface StageOptions {
+  /** Asked once a program turned out not to compile: attach it as broken (the default), or leave
+   * everything as it was. */
+  readonly keepBroken?: () => boolean
+}
+
 /** Refusals reject with VfsError: EACCES, EPERM (sticky), EFBIG, EDQUOT, ENOENT, EAGAIN, EIO, ECANCELED. */
 export interface Compute {
   /** Loads persisted programs and results and tells the file server of them. */
   start(): Promise<void>
-  /** Makes `source` the directory's program, unless it is the one already; a run starts. */
-  stage(directory: DirectoryKey, source: Uint8Array, principal: Principal): Promise<StageOutcome>
+  /** Makes `source` the directory's program, unless it is the one already; a run starts. The same
+   * broken bytes again are `broken` again. */
+  stage(
+    directory: DirectoryKey,
+    source: Uint8Array,
+    principal: Principal,
+    options?: StageOptions,
+  ): Promise<StageOutcome>
   detach(directory: DirectoryKey, principal: Principal): Promise<void>
   /** The directory is gone: drop everything of it. */
   forget(directory: DirectoryKey): Promise<void>

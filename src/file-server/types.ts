@@ -120,7 +120,8 @@ export type VirtualNode =
  * goes, and the reply is then dropped. Handles are chosen by the handler, never reused while open.
  */
 export type VirtualRequest =
-  /** `flags` as in open(2). `created`: it came as a CREATE. Caller's groups are filled in. */
+  /** `flags` as in open(2), O_TRUNC included when the kernel leaves it to us (else a `truncate`
+   * without a handle follows). `created`: it came as a CREATE. Caller's groups are filled in. */
   | { op: 'open'; node: VirtualNode; flags: number; created: boolean; caller: Caller }
   | { op: 'read'; handle: number; offset: number; sizeBytes: number; nonBlocking: boolean }
   | { op: 'write'; handle: number; offset: number; data: Uint8Array; append: boolean }
@@ -145,8 +146,9 @@ export type VirtualRequest =
   /** A result or the result directory is looked at and the published set does not hold: make it
    * fresh, `publish` it, and only then reply. A rejection is what the looker gets. */
   | { op: 'resolve'; directory: DirectoryKey; caller: Caller }
-  /** Is a read of this handle ready now? Otherwise call `wake(handle)` later, once. */
-  | { op: 'poll'; handle: number }
+  /** Is a read of this handle ready now? Otherwise call `wake(handle)` later, once. `forReading`:
+   * POLLIN is among the events asked for (it starts a query; waiting to write does not). */
+  | { op: 'poll'; handle: number; forReading: boolean }
   /** A directory that has a program was removed through this mount. No reply is awaited. */
   | { op: 'forget-directory'; directory: DirectoryKey }
 
