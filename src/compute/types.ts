@@ -1,6 +1,6 @@
 /** The face of compute: programs attached to directories, their runs, and fresh sets of results. */
 import type { DirectoryKey, Principal, ProgramEntry } from '../file-server/types.ts'
-import type { GuestError } from '../sandbox/types.ts'
+import type { GuestError, Usage } from '../sandbox/types.ts'
 
 export type StageOutcome =
   | { readonly status: 'attached' | 'unchanged' }
@@ -48,6 +48,13 @@ export interface StageOptions {
   readonly keepBroken?: () => boolean
 }
 
+/** What came of a program that is attached nowhere. */
+export interface Evaluation {
+  /** Files in the folder that was given. */
+  readonly results: readonly { name: string; sizeBytes: number }[]
+  readonly usage: Usage
+}
+
 /** Refusals reject with VfsError: EACCES, EPERM (sticky), EFBIG, EDQUOT, ENOENT, EAGAIN, EIO, ECANCELED. */
 export interface Compute {
   /** Loads persisted programs and results and tells the file server of them. */
@@ -82,6 +89,14 @@ export interface Compute {
     principal: Principal,
     signal: AbortSignal,
   ): Promise<QueryAnswer>
+  /** Runs a program that is attached nowhere; its results become files in `folder`, which exists.
+   * A run that failed rejects with RunError. */
+  evaluate(
+    directory: DirectoryKey,
+    source: Uint8Array,
+    principal: Principal,
+    options: { folder: string; signal: AbortSignal; onLog: (text: string) => void },
+  ): Promise<Evaluation>
   list(): Promise<readonly ProgramSummary[]>
   close(): Promise<void>
 }

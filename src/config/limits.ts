@@ -14,3 +14,16 @@ export const DEFAULT_RUN_LIMITS: RunLimits = {
   programBytes: 1 * MiB, // bundles fit; compiling stays in milliseconds
   inputs: 100_000, // each costs a stat at every look
 }
+
+/** What all programs of a tenant together may use. */
+export interface ComputeLimits {
+  readonly programs: number
+  readonly concurrentRuns: number
+  readonly queuedRuns: number
+}
+
+export const DEFAULT_COMPUTE_LIMITS: ComputeLimits = {
+  programs: 100_000, // each holds about a kilobyte in memory
+  concurrentRuns: 4, // more would only take the processors from ordinary files
+  queuedRuns: 10_000, // a script may attach to every directory of a large tree at once
+}

@@ -92,7 +92,9 @@ export interface Run {
 export type CheckOutcome =
   | { readonly status: 'ok' }
   | { readonly status: 'failed'; readonly error: GuestError }
-  | { readonly status: 'over-limit' | 'crashed' | 'unavailable'; readonly message: string }
+  /** `limit: 'queue'`: nothing was tried, another time may do. */
+  | { readonly status: 'over-limit'; readonly limit?: LimitName; readonly message: string }
+  | { readonly status: 'crashed' | 'unavailable'; readonly message: string }
 
 export interface Sandbox {
   /** Compiles only; runs nothing of it. A worker that compiled stays ready to run the same source. */
