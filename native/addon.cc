@@ -1,13 +1,8 @@
 #include <napi.h>
 
-#include "file-server/binding.h"
-
 namespace {
 
-Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  insitu::register_file_server(env, exports);
-  return exports;
-}
+Napi::Object Init(Napi::Env, Napi::Object exports) { return exports; }
 
 }  // namespace
 

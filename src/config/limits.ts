@@ -1,6 +1,5 @@
 /** Every bound of insitu, each with its reason. Units stand last in the names. */
-import type { ReservedNames } from '../file-server/types.ts'
-import type { RunLimits, SandboxOptions } from '../sandbox/types.ts'
+import type { RunLimits } from '../sandbox/types.ts'
 
 const MiB = 1024 * 1024
 
@@ -29,21 +28,15 @@ export const DEFAULT_COMPUTE_LIMITS: ComputeLimits = {
   queuedRuns: 10_000, // a script may attach to every directory of a large tree at once
 }
 
-/** Seeds the guests' randomness, so that `insitu run` and a mount give the same bytes. */
-export const LOCAL_TENANT = 'local'
-
-export const DEFAULT_RESERVED_NAMES: ReservedNames = {
-  compute: '.compute',
-  results: '.results',
-  query: '.query',
+/** What the open virtual files of one mount may hold together. */
+export interface VirtualFileLimits {
+  readonly handles: number
+  readonly heldBytes: number
+  readonly renameWaitMs: number
 }
 
-export const SANDBOX_POOL: Pick<
-  SandboxOptions,
-  'maxWorkers' | 'idleWorkers' | 'queuedRuns' | 'idleMs'
-> = {
-  maxWorkers: 4, // each may take a core and its whole memory limit
-  idleWorkers: 2, // one to answer now, one for whoever comes meanwhile; some 60 MB each
-  queuedRuns: 1_000, // a restart with many stale programs still gets all of its runs
-  idleMs: 60_000, // outlives the pause between two saves of an editor
+export const DEFAULT_VIRTUAL_FILE_LIMITS: VirtualFileLimits = {
+  handles: 4_096, // many shells at once; a descriptor leak stops before the daemon suffers
+  heldBytes: 256 * MiB, // unread answers and unfinished programs: one run's whole output fits
+  renameWaitMs: 500, // the kernel holds the directory's lock in rename(2): others wait with it
 }
