@@ -1,8 +1,13 @@
 #include <napi.h>
 
+#include "file-server/binding.h"
+
 namespace {
 
-Napi::Object Init(Napi::Env, Napi::Object exports) { return exports; }
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  insitu::register_file_server(env, exports);
+  return exports;
+}
 
 }  // namespace
 

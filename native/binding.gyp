@@ -13,7 +13,23 @@
   "targets": [
     {
       "target_name": "insitu",
-      "sources": ["addon.cc"]
+      "sources": [
+        "addon.cc",
+        "file-server/attribute_ops.cc",
+        "file-server/binding.cc",
+        "file-server/data_ops.cc",
+        "file-server/directory_ops.cc",
+        "file-server/inode_table.cc",
+        "file-server/interrupts.cc",
+        "file-server/lookup_ops.cc",
+        "file-server/mount.cc",
+        "file-server/negotiate.cc",
+        "file-server/notifier.cc",
+        "file-server/opcodes.cc",
+        "file-server/request.cc",
+        "file-server/session.cc",
+        "file-server/session_ops.cc"
+      ]
     },
     {
       "target_name": "worker",

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -20,6 +21,7 @@ struct CallerIds {
 // gets EIO sent by the destructor. Replies go out on the device descriptor that it was read from.
 class Request {
  public:
+  // `frame` holds at least a whole fuse_in_header whose lengths fit the frame.
   Request(Session& session, int device, std::span<const std::byte> frame);
   Request(Request&&) noexcept;
   ~Request();
@@ -28,8 +30,10 @@ class Request {
   uint64_t unique() const;
   uint64_t node() const;
   CallerIds caller() const;
-  // What follows fuse_in_header; never longer than the frame said.
+  // What follows fuse_in_header, without extensions; never longer than the frame said.
   std::span<const std::byte> body() const;
+  // The one supplementary group of the caller that is the parent directory's (a creating operation).
+  std::optional<uint32_t> supplementary_group() const;
 
   // The body's head as T, nullptr when the body is too short. T is a wire structure.
   template <class T>
@@ -39,12 +43,16 @@ class Request {
   // NUL-terminated string at `offset` of the body; empty when there is none.
   std::string_view name(size_t offset) const;
 
-  void reply_error(int error);  // positive errno; 0 is an empty success
-  void reply(std::span<const std::byte> first, std::span<const std::byte> second = {});
+  // Each returns 0, or the errno of the device's write (ENOENT: the kernel no longer waits, and what
+  // the reply would have handed over was not taken).
+  int reply_error(int error);  // positive errno; 0 is an empty success
+  int reply(std::span<const std::byte> first, std::span<const std::byte> second = {});
   template <class T>
-  void reply_with(const T& value) {
-    reply(std::as_bytes(std::span{&value, 1}));
+  int reply_with(const T& value) {
+    return reply(std::as_bytes(std::span{&value, 1}));
   }
+  // FORGET and its like get no reply.
+  void no_reply();
   bool replied() const;
 
   // Takes the request out of its thread: copies the body to the heap, so that the reply may come

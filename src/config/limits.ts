@@ -1,5 +1,6 @@
 /** Every bound of insitu, each with its reason. Units stand last in the names. */
-import type { RunLimits } from '../sandbox/types.ts'
+import type { ReservedNames } from '../file-server/types.ts'
+import type { RunLimits, SandboxOptions } from '../sandbox/types.ts'
 
 const MiB = 1024 * 1024
 
@@ -26,6 +27,25 @@ export const DEFAULT_COMPUTE_LIMITS: ComputeLimits = {
   programs: 100_000, // each holds about a kilobyte in memory
   concurrentRuns: 4, // more would only take the processors from ordinary files
   queuedRuns: 10_000, // a script may attach to every directory of a large tree at once
+}
+
+/** Seeds the guests' randomness, so that `insitu run` and a mount give the same bytes. */
+export const LOCAL_TENANT = 'local'
+
+export const DEFAULT_RESERVED_NAMES: ReservedNames = {
+  compute: '.compute',
+  results: '.results',
+  query: '.query',
+}
+
+export const SANDBOX_POOL: Pick<
+  SandboxOptions,
+  'maxWorkers' | 'idleWorkers' | 'queuedRuns' | 'idleMs'
+> = {
+  maxWorkers: 4, // each may take a core and its whole memory limit
+  idleWorkers: 2, // one to answer now, one for whoever comes meanwhile; some 60 MB each
+  queuedRuns: 1_000, // a restart with many stale programs still gets all of its runs
+  idleMs: 60_000, // outlives the pause between two saves of an editor
 }
 
 /** What the open virtual files of one mount may hold together. */

@@ -1,0 +1,142 @@
+#include "binding.h"
+
+#include <memory>
+#include <string>
+#include <system_error>
+
+#include "mount.h"
+#include "session.h"
+#include "wire.h"
+
+namespace insitu {
+
+namespace {
+
+// An Error with the errno as `errno`, as Node's own have it; the facade turns it into a VfsError.
+Napi::Error to_error(Napi::Env env, const std::system_error& failure) {
+  Napi::Error error = Napi::Error::New(env, failure.what());
+  error.Set("errno", Napi::Number::New(env, failure.code().value()));
+  return error;
+}
+
+bool boolean(const Napi::Object& options, const char* name) {
+  return options.Get(name).ToBoolean().Value();
+}
+
+std::string text(const Napi::Object& options, const char* name) {
+  return options.Get(name).ToString().Utf8Value();
+}
+
+class StopWorker : public Napi::AsyncWorker {
+ public:
+  StopWorker(Napi::Env env, std::shared_ptr<Session> session)
+      : Napi::AsyncWorker(env), deferred_(env), session_(std::move(session)) {}
+  Napi::Promise promise() const { return deferred_.Promise(); }
+  void Execute() override { session_->stop(); }
+  void OnOK() override { deferred_.Resolve(Env().Undefined()); }
+  void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
+
+ private:
+  Napi::Promise::Deferred deferred_;
+  std::shared_ptr<Session> session_;
+};
+
+class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeFileServer",
+                       {
+                           InstanceMethod<&NativeFileServer::negotiated>("negotiated"),
+                           InstanceMethod<&NativeFileServer::statistics>("statistics"),
+                           InstanceMethod<&NativeFileServer::stop>("stop"),
+                       });
+  }
+
+  // (options: NativeMountOptions, onEnded: (reason: string) => void). Mounts; throws when it cannot.
+  explicit NativeFileServer(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<NativeFileServer>(info) {
+    const auto options = info[0].As<Napi::Object>();
+    SessionOptions session_options;
+    session_options.backing = text(options, "backing");
+    session_options.mount_point = text(options, "mountPoint");
+    session_options.exclusive = boolean(options, "exclusive");
+    session_options.allow_other = boolean(options, "allowOther");
+    session_options.list_reserved = boolean(options, "listReserved");
+    session_options.passthrough = boolean(options, "passthrough");
+    // Keeps the process alive while the mount is.
+    ended_ = Napi::ThreadSafeFunction::New(info.Env(), info[1].As<Napi::Function>(),
+                                           "insitu-file-server-ended", 1, 1);
+    try {
+      session_ = std::make_shared<Session>(
+          std::move(session_options), nullptr, [ended = ended_](std::string reason) {
+            ended.NonBlockingCall(
+                new std::string(std::move(reason)),
+                [](Napi::Env env, Napi::Function callback, std::string* text) {
+                  const std::unique_ptr<std::string> owned(text);
+                  callback.Call({Napi::String::New(env, *owned)});
+                });
+          });
+      session_->start();
+    } catch (const std::system_error& failure) {
+      session_.reset();
+      ended_.Release();
+      throw to_error(info.Env(), failure);
+    }
+  }
+
+ private:
+  Napi::Value negotiated(const Napi::CallbackInfo& info) {
+    const auto& protocol = session_->negotiated();
+    auto out = Napi::Object::New(info.Env());
+    out.Set("minor", protocol.minor);
+    out.Set("flags", Napi::BigInt::New(info.Env(), protocol.flags));
+    out.Set("passthrough", protocol.passthrough);
+    out.Set("passthroughReason", protocol.passthrough_reason);
+    out.Set("maxWriteBytes", protocol.max_write_bytes);
+    out.Set("threads", session_->threads());
+    return out;
+  }
+
+  Napi::Value statistics(const Napi::CallbackInfo& info) {
+    auto operations = Napi::Object::New(info.Env());
+    for (uint32_t code = 0; code < kOpcodeCount; ++code)
+      if (const Opcode* opcode = find_opcode(code))
+        operations.Set(opcode->name, static_cast<double>(session_->served(code)));
+    auto out = Napi::Object::New(info.Env());
+    out.Set("operations", operations);
+    out.Set("waiting", static_cast<double>(session_->waiting().size()));
+    out.Set("nodes", static_cast<double>(session_->inodes().size()));
+    out.Set("openHandles", static_cast<double>(session_->files().size() +
+                                               session_->directories().size()));
+    return out;
+  }
+
+  // () => Promise<void>: detached, and no thread left.
+  Napi::Value stop(const Napi::CallbackInfo& info) {
+    auto* worker = new StopWorker(info.Env(), session_);
+    const auto promise = worker->promise();
+    worker->Queue();
+    if (!released_) ended_.Release();
+    released_ = true;
+    return promise;
+  }
+
+  std::shared_ptr<Session> session_;
+  Napi::ThreadSafeFunction ended_;
+  bool released_ = false;
+};
+
+// (mountPoint: string) => errno, 0 when it is detached.
+Napi::Value unmount_detached_binding(const Napi::CallbackInfo& info) {
+  const std::string path = info[0].As<Napi::String>().Utf8Value();
+  return Napi::Number::New(info.Env(), unmount_detached(path));
+}
+
+}  // namespace
+
+void register_file_server(Napi::Env env, Napi::Object exports) {
+  exports.Set("NativeFileServer", NativeFileServer::define(env));
+  exports.Set("unmountDetached", Napi::Function::New(env, unmount_detached_binding));
+}
+
+}  // namespace insitu

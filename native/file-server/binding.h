@@ -1,0 +1,10 @@
+#pragma once
+
+#include <napi.h>
+
+namespace insitu {
+
+// Adds `NativeFileServer` and `unmountDetached` to the addon's exports.
+void register_file_server(Napi::Env env, Napi::Object exports);
+
+}  // namespace insitu

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "inode_table.h"
+
+namespace insitu {
+
+// An open regular file of the backing directory.
+struct FileHandle {
+  UniqueFd fd;
+  InodePtr inode;
+  int flags = 0;
+
+  FileHandle(UniqueFd descriptor, InodePtr opened, int open_flags)
+      : fd(std::move(descriptor)), inode(std::move(opened)), flags(open_flags) {
+    inode->opened(flags);
+  }
+  ~FileHandle() { inode->released(flags); }
+};
+
+// An open directory. Offsets that the kernel sees are the backing filesystem's own cookies, so they
+// stay good over seekdir and over entries that come and go.
+struct DirectoryHandle {
+  UniqueFd fd;
+  InodePtr inode;
+
+  std::mutex mutex;  // guards what follows
+  std::vector<std::byte> buffer;
+  size_t begin = 0;
+  size_t end = 0;
+  // The cookie of the entry at `begin`.
+  int64_t position = 0;
+
+  DirectoryHandle(UniqueFd descriptor, InodePtr opened)
+      : fd(std::move(descriptor)), inode(std::move(opened)) {}
+};
+
+// Numbers that the kernel gives back with each operation on an open file; never reused.
+template <class Handle>
+class HandleTable {
+ public:
+  uint64_t add(std::shared_ptr<Handle> handle) {
+    const uint64_t number = ++last_;
+    auto& shard = shard_of(number);
+    const std::lock_guard lock(shard.mutex);
+    shard.handles.emplace(number, std::move(handle));
+    return number;
+  }
+  std::shared_ptr<Handle> find(uint64_t number) {
+    auto& shard = shard_of(number);
+    const std::lock_guard lock(shard.mutex);
+    const auto found = shard.handles.find(number);
+    return found == shard.handles.end() ? nullptr : found->second;
+  }
+  std::shared_ptr<Handle> remove(uint64_t number) {
+    auto& shard = shard_of(number);
+    const std::lock_guard lock(shard.mutex);
+    const auto node = shard.handles.extract(number);
+    return node.empty() ? nullptr : std::move(node.mapped());
+  }
+  size_t size() {
+    size_t total = 0;
+    for (auto& shard : shards_) {
+      const std::lock_guard lock(shard.mutex);
+      total += shard.handles.size();
+    }
+    return total;
+  }
+
+ private:
+  struct Shard {
+    std::mutex mutex;
+    std::unordered_map<uint64_t, std::shared_ptr<Handle>> handles;
+  };
+  Shard& shard_of(uint64_t number) { return shards_[number % shards_.size()]; }
+
+  std::atomic<uint64_t> last_ = 0;
+  std::array<Shard, 16> shards_;
+};
+
+}  // namespace insitu

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <string>
+#include <thread>
+
+namespace insitu {
+
+// Tells the kernel to drop what it caches. INVAL_ENTRY takes the directory's lock in the kernel, which
+// a request that is being served may hold: so all go out from this one thread, and queueing never waits.
+class Notifier {
+ public:
+  explicit Notifier(int device);
+  ~Notifier();
+
+  // Drops the dentry `name` of `parent`, also a negative one.
+  void invalidate_entry(uint64_t parent, std::string name);
+  // As above, for a name that is gone; `child` is the node that it stood for.
+  void deleted(uint64_t parent, uint64_t child, std::string name);
+  // Drops attributes, and data from `offset` on (`length` 0: to the end); offset -1: attributes only.
+  void invalidate_inode(uint64_t node, int64_t offset = 0, int64_t length = 0);
+  void wake_poll(uint64_t kernel_handle);
+  // Returns when everything queued before is through, false after the time-out.
+  bool drain(unsigned timeout_ms);
+  void stop();
+
+ private:
+  struct Notice {
+    int code;
+    uint64_t first;
+    uint64_t second;
+    int64_t third;
+    std::string name;
+  };
+  void push(Notice notice);
+  void send(const Notice& notice) const;
+  void loop();
+
+  const int device_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::condition_variable drained_;
+  std::deque<Notice> queue_;
+  uint64_t pushed_ = 0;
+  uint64_t sent_ = 0;
+  bool overflowed_ = false;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace insitu

@@ -1,0 +1,206 @@
+#include "session.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <system_error>
+
+#include "mount.h"
+#include "scratch.h"
+#include "wire.h"
+
+namespace insitu {
+
+namespace {
+
+constexpr uint64_t kSecond = 1'000'000'000;
+// Nothing changes an exclusive volume behind us, so the kernel may keep what it knows.
+constexpr CacheTimes kExclusiveTimes{86'400 * kSecond, 86'400 * kSecond, 86'400 * kSecond};
+// Shared: others' changes show within this time. Absent names are never cached, since what waits for
+// a file to appear (a lock, a build) polls for it.
+constexpr CacheTimes kSharedTimes{kSecond, kSecond, 0};
+
+// Threads block in the backing filesystem (fsync, a slow disk), so more than there are processors.
+constexpr unsigned kMinThreads = 4;
+constexpr unsigned kMaxThreads = 16;
+
+constexpr size_t kFrameBytes = kMaxTransferBytes + 4096;
+
+// Interrupts a thread that waits for the next request; its handler does nothing.
+int wake_signal() { return SIGRTMAX - 3; }
+
+std::system_error failure(int error, const std::string& what) {
+  return {error, std::generic_category(), what};
+}
+
+UniqueFd open_backing(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) throw failure(errno, "open " + path);
+  return fd;
+}
+
+}  // namespace
+
+Session::Session(SessionOptions options, VirtualLayer* layer,
+                 std::function<void(std::string)> on_end)
+    : options_(std::move(options)),
+      layer_(layer),
+      on_end_(std::move(on_end)),
+      cache_times_(options_.exclusive ? kExclusiveTimes : kSharedTimes) {
+  UniqueFd root = open_backing(options_.backing);
+  struct stat attributes;
+  if (::fstat(root.get(), &attributes) < 0) throw failure(errno, "stat " + options_.backing);
+  inodes_ = std::make_unique<InodeTable>(std::move(root), attributes);
+}
+
+Session::~Session() { stop(); }
+
+std::vector<int> Session::devices() const {
+  std::vector<int> out;
+  for (const auto& device : devices_) out.push_back(device.get());
+  return out;
+}
+
+uint64_t Session::served(uint32_t opcode) const {
+  return opcode < kOpcodeCount ? served_[opcode].load(std::memory_order_relaxed) : 0;
+}
+
+void Session::start() {
+  struct sigaction action{};
+  action.sa_handler = [](int) {};
+  ::sigaction(wake_signal(), &action, nullptr);
+
+  devices_.push_back(mount_fuse({options_.mount_point, options_.backing, options_.allow_other}));
+  try {
+    negotiate();
+    const unsigned count =
+        std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads);
+    for (unsigned i = 1; i < count; ++i) {
+      UniqueFd clone(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
+      uint32_t original = static_cast<uint32_t>(devices_[0].get());
+      // Without a device of its own (no right to open it) a thread shares the first one.
+      if (!clone || ::ioctl(clone.get(), FUSE_DEV_IOC_CLONE, &original) < 0) {
+        clone.reset(::fcntl(devices_[0].get(), F_DUPFD_CLOEXEC, 0));
+        if (!clone) throw failure(errno, "dup");
+      }
+      devices_.push_back(std::move(clone));
+    }
+    notifier_ = std::make_unique<Notifier>(devices_[0].get());
+    waiting_ = std::make_unique<WaitingTable>(*this);
+
+    // The threads get no signal that is meant for the process, only ours.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    sigdelset(&all, wake_signal());
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    running_ = static_cast<unsigned>(devices_.size());
+    for (const auto& device : devices_)
+      threads_.emplace_back([this, fd = device.get()] { serve(fd); });
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  } catch (...) {
+    unmount_detached(options_.mount_point);
+    throw;
+  }
+}
+
+void Session::stop() {
+  const std::lock_guard lock(stop_mutex_);
+  if (stopped_) return;
+  stopped_ = true;
+  if (devices_.empty()) return;
+  // Before the detach, so that nobody is told about our own unmount.
+  std::call_once(end_told_, [] {});
+  unmount_detached(options_.mount_point);
+  if (waiting_) waiting_->interrupt_all();
+  if (notifier_) notifier_->stop();
+  stopping_ = true;
+  // A thread may be about to read when the signal comes, so until all are out.
+  while (running_ > 0) {
+    for (auto& thread : threads_) ::pthread_kill(thread.native_handle(), wake_signal());
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  for (auto& thread : threads_) thread.join();
+  if (waiting_) waiting_->stop();
+  devices_.clear();
+}
+
+void Session::serve(int device) {
+  const auto frame = std::make_unique<std::byte[]>(kFrameBytes);
+  const char* reason = "the mount point was unmounted";
+  while (!stopping_) {
+    const ssize_t size = ::read(device, frame.get(), kFrameBytes);
+    if (size < 0) {
+      // ENOENT: the request was interrupted before it could be read.
+      if (errno == EINTR || errno == EAGAIN || errno == ENOENT) continue;
+      if (errno != ENODEV) reason = "reading the device failed";
+      break;
+    }
+    fuse_in_header header;
+    if (static_cast<size_t>(size) < sizeof header) continue;
+    std::memcpy(&header, frame.get(), sizeof header);
+    if (header.len != static_cast<size_t>(size) ||
+        sizeof header + size_t{header.total_extlen} * 8 > header.len)
+      continue;
+    Request request(*this, device, {frame.get(), static_cast<size_t>(size)});
+    try {
+      dispatch(request);
+    } catch (const std::bad_alloc&) {
+      if (!request.replied()) request.reply_error(ENOMEM);
+    } catch (...) {
+      if (!request.replied()) request.reply_error(EIO);
+    }
+  }
+  if (--running_ == 0 && !stopping_) ended(reason);
+}
+
+void Session::ended(const char* reason) {
+  std::call_once(end_told_, [&] {
+    if (on_end_) on_end_(reason);
+  });
+}
+
+void Session::dispatch(Request& request) {
+  const Opcode* opcode = find_opcode(request.opcode());
+  if (!opcode) return void(request.reply_error(ENOSYS));
+  served_[request.opcode()].fetch_add(1, std::memory_order_relaxed);
+  if (request.body().size() < opcode->argument_bytes) return void(request.reply_error(EINVAL));
+
+  const bool about_node = request.opcode() != FUSE_FORGET && request.opcode() != FUSE_BATCH_FORGET &&
+                          request.opcode() != FUSE_INTERRUPT;
+  if (layer_ && about_node) {
+    if (is_virtual(request.node())) return layer_->handle(request);
+    if (layer_->has_stale() && layer_->is_stale(request.node()))
+      return void(request.reply_error(ESTALE));
+    if (opcode->naming != Naming::none && reserved(request, *opcode)) return;
+  }
+  opcode->handler(*this, request);
+}
+
+// Whether the virtual layer took a request that names something reserved.
+bool Session::reserved(Request& request, const Opcode& opcode) {
+  const std::string_view name = request.name(opcode.argument_bytes);
+  if (opcode.naming != Naming::rename) {
+    if (!layer_->is_reserved(name)) return false;
+    const InodePtr parent = inodes_->find(request.node());
+    if (!parent) return false;
+    return opcode.naming == Naming::lookup ? layer_->lookup(request, *parent, name)
+                                           : layer_->change(request, *parent, name);
+  }
+  const std::string_view new_name = request.name(opcode.argument_bytes + name.size() + 1);
+  if (!layer_->is_reserved(name) && !layer_->is_reserved(new_name)) return false;
+  const bool with_flags = request.opcode() == FUSE_RENAME2;
+  const InodePtr from = inodes_->find(request.node());
+  const InodePtr to = inodes_->find(request.arg<fuse_rename_in>()->newdir);
+  if (!from || !to) return false;
+  const uint32_t flags = with_flags ? request.arg<fuse_rename2_in>()->flags : 0;
+  return layer_->rename(request, *from, name, *to, new_name, flags);
+}
+
+}  // namespace insitu

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "handles.h"
+#include "inode_table.h"
+#include "interrupts.h"
+#include "notifier.h"
+#include "opcodes.h"
+#include "request.h"
+#include "virtual_layer.h"
+
+namespace insitu {
+
+struct SessionOptions {
+  std::string backing;      // absolute
+  std::string mount_point;  // absolute
+  bool exclusive = false;
+  bool allow_other = false;
+  bool list_reserved = false;
+  bool passthrough = true;  // where it can be had
+};
+
+struct NegotiatedProtocol {
+  uint32_t minor = 0;
+  uint64_t flags = 0;
+  uint32_t max_write_bytes = 0;
+  bool passthrough = false;
+  std::string passthrough_reason;
+};
+
+// How long the kernel may answer from its caches, in ns.
+struct CacheTimes {
+  uint64_t entry_ns;
+  uint64_t attributes_ns;
+  uint64_t negative_ns;
+};
+
+// One mount: the connection to the kernel, the threads that serve it, and what they share.
+// Lock order: a DirectoryHandle's mutex, then the inode table's, then a handle table's shard.
+class Session {
+ public:
+  // Opens the backing directory. `layer` may be null and must outlive the session. `on_end` is called
+  // once, from a thread of the session, when the connection has ended. Throws std::system_error.
+  Session(SessionOptions options, VirtualLayer* layer, std::function<void(std::string)> on_end);
+  ~Session();
+
+  // Mounts, negotiates, starts the threads. Throws std::system_error; then nothing is mounted.
+  void start();
+  // Detaches the mount point, answers what waits, and returns when no thread is left. Idempotent; not
+  // to be called from a thread of the session.
+  void stop();
+
+  const SessionOptions& options() const { return options_; }
+  const NegotiatedProtocol& negotiated() const { return negotiated_; }
+  const CacheTimes& cache_times() const { return cache_times_; }
+  VirtualLayer* virtual_layer() const { return layer_; }
+  InodeTable& inodes() { return *inodes_; }
+  Notifier& notifier() { return *notifier_; }
+  WaitingTable& waiting() { return *waiting_; }
+  HandleTable<FileHandle>& files() { return files_; }
+  HandleTable<DirectoryHandle>& directories() { return directories_; }
+  // All descriptors of the connection; they do not change while threads run.
+  std::vector<int> devices() const;
+  unsigned threads() const { return static_cast<unsigned>(threads_.size()); }
+  uint64_t served(uint32_t opcode) const;
+
+ private:
+  void negotiate();
+  void serve(int device);
+  void dispatch(Request& request);
+  bool reserved(Request& request, const Opcode& opcode);
+  void ended(const char* reason);
+
+  const SessionOptions options_;
+  VirtualLayer* const layer_;
+  const std::function<void(std::string)> on_end_;
+  NegotiatedProtocol negotiated_;
+  CacheTimes cache_times_;
+  std::unique_ptr<InodeTable> inodes_;
+  HandleTable<FileHandle> files_;
+  HandleTable<DirectoryHandle> directories_;
+  std::vector<UniqueFd> devices_;
+  std::unique_ptr<Notifier> notifier_;
+  std::unique_ptr<WaitingTable> waiting_;
+  std::vector<std::thread> threads_;
+  std::array<std::atomic<uint64_t>, kOpcodeCount> served_{};
+  std::atomic<unsigned> running_ = 0;
+  std::atomic<bool> stopping_ = false;
+  std::once_flag end_told_;
+  std::mutex stop_mutex_;
+  bool stopped_ = false;
+};
+
+}  // namespace insitu

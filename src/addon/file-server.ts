@@ -1,0 +1,40 @@
+/** What `native/file-server` exports. */
+export interface FileServerAddon {
+  readonly NativeFileServer: new (
+    options: NativeMountOptions,
+    onEnded: (reason: string) => void,
+  ) => NativeFileServer
+  /** Detaches at once, open files or not; 0 or an errno. */
+  unmountDetached(mountPoint: string): number
+}
+
+export interface NativeMountOptions {
+  /** Absolute, as `mountPoint`. */
+  readonly backing: string
+  readonly mountPoint: string
+  readonly exclusive: boolean
+  readonly allowOther: boolean
+  readonly listReserved: boolean
+  /** Use kernel passthrough where it can be had. */
+  readonly passthrough: boolean
+}
+
+/** Mounted by its constructor, which throws an Error with `errno`. */
+export interface NativeFileServer {
+  negotiated(): {
+    readonly minor: number
+    readonly flags: bigint
+    readonly passthrough: boolean
+    readonly passthroughReason: string
+    readonly maxWriteBytes: number
+    readonly threads: number
+  }
+  statistics(): {
+    readonly operations: Record<string, number>
+    readonly waiting: number
+    readonly nodes: number
+    readonly openHandles: number
+  }
+  /** Detaches; resolves when no thread is left. */
+  stop(): Promise<void>
+}

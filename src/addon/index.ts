@@ -1,0 +1,12 @@
+/** The only loader of the addon, and its types. What the functions mean is said where they are
+ * defined, in `native/`. */
+import { createRequire } from 'node:module'
+
+import type { FileServerAddon } from './file-server.ts'
+
+export type Addon = FileServerAddon
+
+/** Found at the same place from `src` and from `dist`. */
+const path = '../../native/build/Release/insitu.node'
+
+export const addon = createRequire(import.meta.url)(path) as Addon

@@ -1,0 +1,61 @@
+/** Finds the running mount that a path belongs to. */
+import { realpath } from 'node:fs/promises'
+import path from 'node:path'
+import { currentEnvironment, runtimeDirectory, SYSTEM_RUNTIME_DIRECTORY } from '../config/paths.ts'
+import { running, type MountRecord } from '../daemon/registry.ts'
+import { CliError, EXIT } from './exit.ts'
+import { isBelow } from './preflight.ts'
+
+export interface Located {
+  readonly mount: MountRecord
+  /** Absolute, without links. */
+  readonly directory: string
+  /** Relative to the volume, '' is its root. */
+  readonly inVolume: string
+}
+
+/** One's own, and those of root, which everybody may see. */
+export async function runningMounts(): Promise<MountRecord[]> {
+  return await running([SYSTEM_RUNTIME_DIRECTORY, runtimeDirectory(currentEnvironment())])
+}
+
+/** `place` is a directory on a mount, or a reserved name or result in it. */
+export async function locate(place: string): Promise<Located> {
+  const directory = await directoryOf(place)
+  const mounts = await runningMounts()
+  const mount = mounts
+    .filter((each) => directory === each.mountPoint || isBelow(directory, each.mountPoint))
+    .toSorted((a, b) => b.mountPoint.length - a.mountPoint.length)[0]
+  if (mount !== undefined)
+    return { mount, directory, inVolume: path.relative(mount.mountPoint, directory) }
+  const behind = mounts.find(
+    (each) => directory === each.backing || isBelow(directory, each.backing),
+  )
+  if (behind === undefined)
+    throw new CliError(
+      EXIT.failed,
+      `${directory} is on no mount of insitu: "insitu status" lists mounts`,
+    )
+  const seen = path.join(behind.mountPoint, path.relative(behind.backing, directory))
+  throw new CliError(EXIT.failed, `${directory} is behind a mount: name it as ${seen}`)
+}
+
+async function directoryOf(place: string): Promise<string> {
+  const absolute = path.resolve(place)
+  const parts = absolute.split('/')
+  const reserved = parts.findIndex((part) => part === '.compute' || part === '.results')
+  const directory = reserved === -1 ? absolute : parts.slice(0, reserved).join('/') || '/'
+  try {
+    return await realpath(directory)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT')
+      throw new CliError(EXIT.failed, `${place} does not exist: check the path`)
+    if (code === 'ENOTCONN')
+      throw new CliError(
+        EXIT.failed,
+        `${place} is on a mount whose daemon is gone: mount it again with "insitu mount"`,
+      )
+    throw error
+  }
+}

@@ -1,0 +1,140 @@
+/** `insitu status`: running mounts, or one directory's program. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Command } from 'commander'
+import type { ProgramStatus } from '../compute/types.ts'
+import { formatDuration, formatSize } from '../config/units.ts'
+import { askJson } from '../daemon/control-client.ts'
+import type { MountReport } from '../daemon/control-types.ts'
+import type { MountRecord } from '../daemon/registry.ts'
+import { locate, runningMounts, type Located } from './locate.ts'
+import { example } from './options.ts'
+import { readStatus } from './program-files.ts'
+import { describeRun, table } from './terminal.ts'
+
+const REFRESH_MS = 500
+
+interface StatusOptions {
+  readonly watch?: true
+  readonly json?: true
+}
+
+export function addStatus(program: Command): void {
+  program
+    .command('status')
+    .description('show running mounts, or the program of the directory PATH')
+    .argument('[path]', 'a directory on a mount')
+    .option('-w, --watch', 'show it again whenever it changes, until interrupted')
+    .option('--json', 'as JSON; with --watch one line a change')
+    .addHelpText('after', example('$ insitu status', '$ insitu status /mnt/logs --watch'))
+    .action(async (place: string | undefined, options: StatusOptions) => {
+      const render = place === undefined ? allMounts : await onePlace(place)
+      if (options.watch) await watch(render, options)
+      else process.stdout.write(await render(options))
+    })
+}
+
+type Render = (options: StatusOptions) => Promise<string>
+
+async function watch(render: Render, options: StatusOptions): Promise<void> {
+  let last: string | undefined
+  for (;;) {
+    const text = await render(options)
+    if (text !== last) {
+      const clear = process.stdout.isTTY && !options.json ? '\u001b[H\u001b[J' : ''
+      process.stdout.write(clear + text)
+      last = text
+    }
+    await sleep(REFRESH_MS)
+  }
+}
+
+const allMounts: Render = async ({ json, watch }) => {
+  const mounts = await Promise.all((await runningMounts()).map(reportOf))
+  if (json) return toJson(mounts, watch)
+  if (mounts.length === 0) return 'nothing is mounted\n'
+  const rows = mounts.map((mount) => [
+    mount.mountPoint,
+    mount.backing,
+    String(mount.pid),
+    'programs' in mount ? String(mount.programs) : '-',
+    'sandbox' in mount ? String(mount.sandbox.runs) : '-',
+    'negotiated' in mount ? (mount.negotiated.passthrough ? 'passthrough' : 'threads') : '-',
+  ])
+  return table(['MOUNT POINT', 'DIRECTORY', 'PID', 'PROGRAMS', 'RUNS', 'DATA'], rows)
+}
+
+/** Other users' mounts tell only what their record says. */
+async function reportOf(mount: MountRecord): Promise<MountRecord | MountReport> {
+  return await askJson<MountReport>(mount.socket, 'GET', '/status').catch(() => mount)
+}
+
+async function onePlace(place: string): Promise<Render> {
+  const located = await locate(place)
+  return async (options) => {
+    const status = await readStatus(located.directory)
+    if (status !== undefined) return renderProgram(located, status, options)
+    return await renderMount(located, options)
+  }
+}
+
+function renderProgram(
+  { directory }: Located,
+  status: ProgramStatus,
+  { json, watch }: StatusOptions,
+): string {
+  if (json) return toJson({ directory, ...status }, watch)
+  const lines: [string, string | undefined][] = [
+    ['directory', directory],
+    // While it runs, the time passes: a watch shows that too.
+    ['state', describeRun(status)],
+    ['program', `${status.program.slice(0, 16)}, attached ${status.attachedAt}`],
+    ['principal', `uid ${status.principal.uid}, gid ${status.principal.gid}`],
+    ['last run', status.endedAt && `${status.endedAt}, ${usage(status)}`],
+    ['inputs', String(status.inputs)],
+    [
+      'results',
+      status.results.map((each) => `${each.name} (${formatSize(each.sizeBytes)})`).join(', '),
+    ],
+  ]
+  return lines
+    .filter(([, value]) => value !== undefined && value !== '')
+    .map(([name, value]) => `${name.padEnd(10)} ${value}\n`)
+    .join('')
+}
+
+function usage({ wallMs, cpuMs, peakMemoryBytes }: ProgramStatus): string {
+  const parts: string[] = []
+  if (wallMs !== undefined) parts.push(`took ${formatDuration(wallMs)}`)
+  if (cpuMs !== undefined) parts.push(`cpu ${formatDuration(cpuMs)}`)
+  if (peakMemoryBytes !== undefined) parts.push(`memory ${formatSize(peakMemoryBytes)}`)
+  return parts.join(', ')
+}
+
+async function renderMount(
+  { mount, directory }: Located,
+  { json, watch }: StatusOptions,
+): Promise<string> {
+  const report = await reportOf(mount)
+  if (json) return toJson({ directory, program: null, mount: report }, watch)
+  const lines = [
+    `directory  ${directory}`,
+    `state      no program is attached`,
+    `mount      ${mount.mountPoint}, serving ${mount.backing}, pid ${mount.pid}`,
+  ]
+  if ('negotiated' in report) {
+    const { negotiated, statistics } = report
+    const data = negotiated.passthrough
+      ? 'passthrough'
+      : `threads (no passthrough: ${negotiated.passthroughReason})`
+    lines.push(
+      `data       ${data}`,
+      `protocol   ${negotiated.protocol}, ${negotiated.threads} threads`,
+    )
+    lines.push(`programs   ${report.programs}`, `waiting    ${statistics.waiting}`)
+  }
+  return lines.map((line) => `${line}\n`).join('')
+}
+
+function toJson(value: unknown, lines: boolean | undefined): string {
+  return `${JSON.stringify(value, undefined, lines ? undefined : 2)}\n`
+}

@@ -1,0 +1,43 @@
+/** Where insitu keeps what is not in the backing directory. */
+import { createHash } from 'node:crypto'
+import { homedir } from 'node:os'
+import path from 'node:path'
+
+export interface Environment {
+  readonly uid: number
+  readonly variables: Readonly<Record<string, string | undefined>>
+}
+
+export const SYSTEM_RUNTIME_DIRECTORY = '/run/insitu'
+
+export function currentEnvironment(): Environment {
+  return { uid: process.getuid?.() ?? 0, variables: process.env }
+}
+
+/** Programs and results of one volume, found again by the path of its backing directory. */
+export function stateDirectory(backing: string, { uid, variables }: Environment): string {
+  const base =
+    uid === 0
+      ? '/var/lib/insitu'
+      : path.join(
+          absolute(variables['XDG_STATE_HOME']) ??
+            path.join(absolute(variables['HOME']) ?? homedir(), '.local/state'),
+          'insitu',
+        )
+  const digest = createHash('sha256').update(backing).digest('hex').slice(0, 16)
+  return path.join(base, 'volumes', digest)
+}
+
+/** Sockets and the register of running mounts. INSITU_RUNTIME_DIR overrides it. */
+export function runtimeDirectory({ uid, variables }: Environment): string {
+  const chosen = absolute(variables['INSITU_RUNTIME_DIR'])
+  if (chosen !== undefined) return chosen
+  if (uid === 0) return SYSTEM_RUNTIME_DIRECTORY
+  const user = absolute(variables['XDG_RUNTIME_DIR'])
+  return user === undefined ? `/tmp/insitu-${uid}` : path.join(user, 'insitu')
+}
+
+/** The XDG specification tells to ignore relative values. */
+function absolute(value: string | undefined): string | undefined {
+  return value !== undefined && path.isAbsolute(value) ? value : undefined
+}

@@ -1,0 +1,89 @@
+/**
+ * The register of running mounts: one JSON file each in the runtime directory. An entry counts only
+ * while the very process that wrote it lives, so what a crash left behind is recognised.
+ */
+import { createHash } from 'node:crypto'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+
+export interface MountRecord {
+  readonly pid: number
+  /** Of the process, in clock ticks since boot: tells a reused pid from the one that wrote this. */
+  readonly startTicks: string
+  readonly mountPoint: string
+  readonly backing: string
+  readonly stateDirectory: string
+  readonly socket: string
+  readonly startedAt: string
+}
+
+/** Socket paths are bounded to 107 bytes by the kernel, so names are digests of the mount point. */
+export function recordName(mountPoint: string): string {
+  return createHash('sha256').update(mountPoint).digest('hex').slice(0, 16)
+}
+
+export async function register(runtimeDirectory: string, record: MountRecord): Promise<void> {
+  const folder = await prepare(runtimeDirectory)
+  const file = path.join(folder, `${recordName(record.mountPoint)}.json`)
+  await writeFile(`${file}.${record.pid}`, JSON.stringify(record), { mode: 0o644 })
+  await rename(`${file}.${record.pid}`, file)
+}
+
+export async function unregister(runtimeDirectory: string, record: MountRecord): Promise<void> {
+  const file = path.join(runtimeDirectory, 'mounts', `${recordName(record.mountPoint)}.json`)
+  const current = await readRecord(file)
+  // A successor may have registered the same mount point already.
+  if (current?.pid === record.pid && current.startTicks === record.startTicks)
+    await rm(file, { force: true })
+}
+
+/** Creates the folder of records; returns it. */
+export async function prepare(runtimeDirectory: string): Promise<string> {
+  const folder = path.join(runtimeDirectory, 'mounts')
+  await mkdir(folder, { recursive: true, mode: 0o755 })
+  return folder
+}
+
+/** Running mounts, by mount point. Records of dead processes are left out. */
+export async function running(runtimeDirectories: readonly string[]): Promise<MountRecord[]> {
+  const records = new Map<string, MountRecord>()
+  for (const directory of new Set(runtimeDirectories)) {
+    const folder = path.join(directory, 'mounts')
+    const names = await readdir(folder).catch(() => [])
+    for (const name of names.filter((each) => each.endsWith('.json'))) {
+      const record = await readRecord(path.join(folder, name))
+      if (record !== undefined && (await isAlive(record))) records.set(record.mountPoint, record)
+    }
+  }
+  return [...records.values()].toSorted((a, b) => (a.mountPoint < b.mountPoint ? -1 : 1))
+}
+
+export async function isAlive(record: Pick<MountRecord, 'pid' | 'startTicks'>): Promise<boolean> {
+  return (await startTicksOf(record.pid)) === record.startTicks
+}
+
+/** undefined: there is no such process (any more; a zombie does not count). */
+export async function startTicksOf(pid: number): Promise<string | undefined> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
+  // The command name can hold anything, so fields are counted from its closing parenthesis.
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return fields?.[0] === 'Z' ? undefined : fields?.[19]
+}
+
+async function readRecord(file: string): Promise<MountRecord | undefined> {
+  try {
+    const value: unknown = JSON.parse(await readFile(file, 'utf8'))
+    return isRecord(value) ? value : undefined
+  } catch {
+    return undefined // gone meanwhile, or not ours: either way not a running mount
+  }
+}
+
+function isRecord(value: unknown): value is MountRecord {
+  if (typeof value !== 'object' || value === null) return false
+  const record = value as Record<string, unknown>
+  const texts = ['startTicks', 'mountPoint', 'backing', 'stateDirectory', 'socket', 'startedAt']
+  return (
+    Number.isSafeInteger(record['pid']) && texts.every((key) => typeof record[key] === 'string')
+  )
+}
