@@ -28,12 +28,24 @@
         "file-server/opcodes.cc",
         "file-server/request.cc",
         "file-server/session.cc",
-        "file-server/session_ops.cc"
+        "file-server/session_ops.cc",
+        "sandbox/channel.cc",
+        "sandbox/binding.cc",
+        "sandbox/process.cc"
       ]
     },
     {
       "target_name": "worker",
-      "sources": ["worker_addon.cc"]
+      "sources": [
+        "worker_addon.cc",
+        "sandbox/seccomp.cc",
+        "sandbox/worker_socket.cc"
+      ]
+    },
+    {
+      "target_name": "launcher",
+      "type": "executable",
+      "sources": ["sandbox/launcher.cc", "sandbox/seccomp.cc"]
     }
   ]
 }

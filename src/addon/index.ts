@@ -3,8 +3,9 @@
 import { createRequire } from 'node:module'
 
 import type { FileServerAddon } from './file-server.ts'
+import type { SandboxAddon } from './sandbox.ts'
 
-export type Addon = FileServerAddon
+export type Addon = FileServerAddon & SandboxAddon
 
 /** Found at the same place from `src` and from `dist`. */
 const path = '../../native/build/Release/insitu.node'
