@@ -15,45 +15,34 @@
       "target_name": "insitu",
       "sources": [
         "addon.cc",
+        "common/async_pool.cc",
         "file-server/attribute_ops.cc",
         "file-server/binding.cc",
         "file-server/data_ops.cc",
+        "file-server/directory_key.cc",
         "file-server/directory_ops.cc",
+        "file-server/dirty_pages.cc",
+        "file-server/identity.cc",
         "file-server/inode_table.cc",
+        "file-server/inputs.cc",
         "file-server/interrupts.cc",
         "file-server/lookup_ops.cc",
         "file-server/mount.cc",
         "file-server/negotiate.cc",
         "file-server/notifier.cc",
         "file-server/opcodes.cc",
+        "file-server/principal.cc",
         "file-server/request.cc",
         "file-server/session.cc",
         "file-server/session_ops.cc",
-        "sandbox/channel.cc",
-        "sandbox/binding.cc",
-        "sandbox/process.cc"
+        "file-server/validation.cc",
+        "file-server/volume.cc",
+        "file-server/volume_binding.cc"
       ]
     },
     {
       "target_name": "worker",
-      "sources": [
-        "worker_addon.cc",
-        "sandbox/seccomp.cc",
-        "sandbox/worker_socket.cc"
-      ]
-    },
-    {
-      "target_name": "launcher",
-      "type": "executable",
-      "sources": ["sandbox/launcher.cc", "sandbox/seccomp.cc"]
-    },
-    {
-      # Loaded into the guest's isolate by isolated-vm; speaks V8's own interface, so it is bound to
-      # one Node release line. Without RTTI, as V8.
-      "target_name": "guest",
-      "cflags": ["-fno-rtti"],
-      "cflags_cc": ["-Wno-unused-parameter", "-Wno-cast-function-type"],
-      "sources": ["worker/guest_module.cc", "worker/text.cc", "worker/program.cc", "worker/clone.cc"]
+      "sources": ["worker_addon.cc"]
     }
   ]
 }

@@ -1,23 +1,9 @@
 /** The native file server, as far as it needs no virtual files. */
-import { constants } from 'node:os'
-
 import { addon } from '../addon/index.ts'
 import type { NativeFileServer, NativeMountOptions } from '../addon/file-server.ts'
-import { type Errno, VfsError } from '../errors.ts'
+import { VfsError } from '../errors.ts'
+import { errnoName, toVfsError } from './native-error.ts'
 import type { Negotiated } from './types.ts'
-
-const errnoNames = new Map<number, Errno>(
-  Object.entries(constants.errno).map(([name, value]) => [value, name as Errno]),
-)
-
-/** The VfsError that stands for what the addon threw. */
-export function toVfsError(error: unknown): VfsError {
-  if (error instanceof VfsError) return error
-  const errno = (error as { errno?: unknown } | null)?.errno
-  const code = typeof errno === 'number' ? errnoNames.get(errno) : undefined
-  const message = error instanceof Error ? error.message : String(error)
-  return new VfsError(code ?? 'EIO', message, { cause: error })
-}
 
 /** Mounts; VfsError when that fails, and then nothing is mounted. */
 export function mountNative(
@@ -35,7 +21,7 @@ export function mountNative(
 export function unmountDetached(mountPoint: string): void {
   const errno = addon.unmountDetached(mountPoint)
   if (errno === 0) return
-  const code = errnoNames.get(errno) ?? 'EIO'
+  const code = errnoName(errno)
   throw new VfsError(code, `${mountPoint} cannot be unmounted: ${code}`)
 }
 

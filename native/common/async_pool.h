@@ -1,0 +1,101 @@
+#pragma once
+
+#include <napi.h>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "common/failure.h"
+
+namespace insitu {
+
+// Work off the event loop that may block on a disk, on threads of our own: libuv has four, and a
+// slow volume would take them all. Started when they are needed; ended with the environment.
+class AsyncPool {
+ public:
+  class Task {
+   public:
+    virtual ~Task() = default;
+    virtual void run() noexcept = 0;           // on a thread of the pool
+    virtual void settle(Napi::Env env) = 0;    // on the event loop
+    virtual void refuse(Napi::Env env) = 0;    // on the event loop, instead of both
+  };
+
+  // The pool of this environment; made at the first call.
+  static AsyncPool& of(Napi::Env env);
+
+  // On the event loop.
+  void submit(Napi::Env env, std::unique_ptr<Task> task);
+
+ private:
+  explicit AsyncPool(Napi::Env env);
+  ~AsyncPool();
+  void serve();
+  void settled(Napi::Env env);
+
+  Napi::ThreadSafeFunction done_;
+  size_t pending_ = 0;  // only on the event loop: while there are some, the process stays
+  std::mutex mutex_;
+  std::condition_variable queued_;
+  std::deque<std::unique_ptr<Task>> queue_;
+  size_t idle_ = 0;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+// An Error with the errno as a number, as Node's own have it; the facade makes a VfsError of it.
+inline Napi::Value to_error(Napi::Env env, const Failure& failure) {
+  Napi::Object error = Napi::Error::New(env, failure.what()).Value();
+  error.Set("errno", Napi::Number::New(env, failure.error()));
+  return error;
+}
+
+// Runs `work()` on the pool and resolves with `convert(env, result)`; a Failure rejects.
+template <class Work, class Convert>
+Napi::Value run_async(Napi::Env env, Work work, Convert convert) {
+  using Result = std::invoke_result_t<Work&>;
+  class Running final : public AsyncPool::Task {
+   public:
+    Running(Napi::Env env, Work work, Convert convert)
+        : deferred_(env), work_(std::move(work)), convert_(std::move(convert)) {}
+    Napi::Promise promise() const { return deferred_.Promise(); }
+    void run() noexcept override {
+      try {
+        result_.emplace(work_());
+      } catch (const Failure& failure) {
+        failure_.emplace(failure);
+      } catch (const std::exception& error) {
+        failure_.emplace(EIO, error.what());
+      }
+    }
+    void settle(Napi::Env env) override {
+      if (failure_)
+        deferred_.Reject(to_error(env, *failure_));
+      else
+        deferred_.Resolve(convert_(env, *result_));
+    }
+    void refuse(Napi::Env env) override {
+      deferred_.Reject(to_error(env, Failure(EAGAIN, "too many looks at the volume are queued")));
+    }
+
+   private:
+    Napi::Promise::Deferred deferred_;
+    Work work_;
+    Convert convert_;
+    std::optional<Result> result_;
+    std::optional<Failure> failure_;
+  };
+  auto task = std::make_unique<Running>(env, std::move(work), std::move(convert));
+  const Napi::Promise promise = task->promise();
+  AsyncPool::of(env).submit(env, std::move(task));
+  return promise;
+}
+
+}  // namespace insitu

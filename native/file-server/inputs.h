@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "common/unique_fd.h"
+#include "file-server/identity.h"
+#include "file-server/principal.h"
+#include "file-server/volume.h"
+
+namespace insitu {
+
+enum class EntryKind : uint8_t { File, Directory, Symlink, Other };
+
+enum class Look : uint8_t { Look, End };
+
+struct Validation {
+  bool holds = true;
+  std::string path;
+  std::string why;
+};
+
+// One run's view of its inputs: everything is looked up at and below the program's directory with
+// the principal's rights, and the identity of all that was looked at, found or not, is kept.
+// Calls may block on the disk, come from any thread, and throw Failure. It holds no descriptor, so
+// that thousands of published sets cost none.
+class InputSession {
+ public:
+  struct Opened {
+    UniqueFd fd;
+    Attributes attributes;
+  };
+  struct Entry {
+    std::string name;
+    EntryKind kind;
+  };
+
+  InputSession(std::shared_ptr<Volume> volume, std::string key, Principal principal,
+               std::vector<Identity> restored = {});
+
+  Opened open(const std::string& path);
+  Attributes stat(const std::string& path);
+  std::vector<Entry> list(const std::string& path);
+
+  Validation validate(Look look);
+  size_t size() const;
+  std::vector<Identity> identities() const;
+  // See `readableMode` in types.ts.
+  uint32_t readable_mode(uint32_t gid);
+
+ private:
+  // Canonical form of a guest's path; EINVAL for what can name nothing of ours.
+  static std::string normalise(const std::string& path);
+  UniqueFd open_path(int directory, const std::string& path, uint64_t flags);
+  Attributes settle(int fd, Identity& identity);
+  void record(Identity identity);
+  void record_refusal(int directory, const std::string& path, int error);
+  bool is_too_recent(const Attributes& attributes) const;
+  Validation check(int directory, const Identity& identity, Look look, WriterRegistry* registry);
+
+  const std::shared_ptr<Volume> volume_;
+  const std::string key_;
+  const Principal principal_;
+
+  mutable std::shared_mutex mutex_;
+  std::vector<Identity> identities_;
+  std::unordered_set<std::string> recorded_;  // kind and path
+};
+
+EntryKind entry_kind(uint32_t mode);
+
+}  // namespace insitu

@@ -1,0 +1,35 @@
+import type {
+  EntryKind,
+  InputAttributes,
+  InputIdentity,
+  OpenedInput,
+  Principal,
+  Validation,
+} from '../file-server/types.ts'
+
+/** Rejections carry `errno`, a positive number. */
+export interface VolumeAddon {
+  openVolume(backing: string, maxInputs: number): Promise<NativeVolume>
+}
+
+export interface NativeVolume {
+  keyOf(path: string): Promise<string>
+  pathOf(key: string): Promise<string | undefined>
+  stat(key: string): Promise<{ uid: number; gid: number; mode: number; mtimeNs: bigint }>
+  /** `mode` is bits of access(2): 4 read, 2 write, 1 search. */
+  access(key: string, principal: Principal, mode: number): Promise<boolean>
+  inputs(
+    key: string,
+    principal: Principal,
+    restored: readonly InputIdentity[] | undefined,
+  ): Promise<NativeInputs>
+}
+
+export interface NativeInputs {
+  open(path: string): Promise<OpenedInput>
+  stat(path: string): Promise<InputAttributes>
+  list(path: string): Promise<{ name: string; kind: EntryKind }[]>
+  validate(when: 'look' | 'end'): Promise<Validation>
+  identities(): InputIdentity[]
+  readableMode(gid: number): Promise<number>
+}
