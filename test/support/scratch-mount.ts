@@ -1,0 +1,71 @@
+/**
+ * A mount of a fresh directory, served by a child process, so that a test may touch it as freely as
+ * any program would. Ordinary files only: there is no compute behind it.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { accessSync, constants, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+export interface ScratchMountOptions {
+  readonly exclusive?: boolean
+  readonly passthrough?: boolean
+  readonly listReserved?: boolean
+  /** The folder that the scratch folder is made in; tells the backing filesystem. */
+  readonly below?: string
+}
+
+export interface ScratchMount extends AsyncDisposable {
+  readonly scratch: string
+  readonly backing: string
+  readonly mountPoint: string
+  readonly child: ChildProcess
+  /** Unmounts and removes all; the same as disposing. */
+  close(): Promise<void>
+}
+
+const server = fileURLToPath(new URL('serve-mount.ts', import.meta.url))
+
+/** Why mounts cannot be had here; undefined when they can. Fails instead where REQUIRE_FUSE=1. */
+export function whyNoFuse(): string | undefined {
+  try {
+    accessSync('/dev/fuse', constants.R_OK | constants.W_OK)
+    return undefined
+  } catch {
+    if (process.env['REQUIRE_FUSE'] === '1') throw new Error('/dev/fuse cannot be opened')
+    return '/dev/fuse cannot be opened'
+  }
+}
+
+/** Mounts; every test that does so closes it, also when it fails (`await using`). */
+export async function scratchMount(options: ScratchMountOptions = {}): Promise<ScratchMount> {
+  const scratch = mkdtempSync(path.join(options.below ?? tmpdir(), 'insitu-test-'))
+  const backing = path.join(scratch, 'backing')
+  const mountPoint = path.join(scratch, 'mount')
+  mkdirSync(backing)
+  mkdirSync(mountPoint)
+  const child = spawn(process.execPath, [server, backing, mountPoint, JSON.stringify(options)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  const close = async (): Promise<void> => {
+    child.stdin.end()
+    const timer = setTimeout(() => child.kill('SIGKILL'), 10_000)
+    await exited
+    clearTimeout(timer)
+    // Only after a crash is there anything left to detach.
+    spawnSync('umount', ['-l', mountPoint], { stdio: 'ignore' })
+    rmSync(scratch, { recursive: true, force: true })
+  }
+  const ready = await Promise.race([
+    createInterface(child.stdout)[Symbol.asyncIterator]().next(),
+    exited.then(() => ({ done: true as const })),
+  ])
+  if (ready.done) {
+    await close()
+    throw new Error('the mount did not come up')
+  }
+  return { scratch, backing, mountPoint, child, close, [Symbol.asyncDispose]: close }
+}
