@@ -1,12 +1,14 @@
 #include <napi.h>
 
 #include "file-server/binding.h"
+#include "sandbox/binding.h"
 #include "file-server/volume_binding.h"
 
 namespace {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   insitu::register_file_server(env, exports);
+  insitu::register_sandbox(env, exports);
   insitu::register_volume(env, exports);
   return exports;
 }

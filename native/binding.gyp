@@ -35,6 +35,9 @@
         "file-server/request.cc",
         "file-server/session.cc",
         "file-server/session_ops.cc",
+        "sandbox/channel.cc",
+        "sandbox/binding.cc",
+        "sandbox/process.cc",
         "file-server/validation.cc",
         "file-server/volume.cc",
         "file-server/volume_binding.cc"
@@ -42,7 +45,24 @@
     },
     {
       "target_name": "worker",
-      "sources": ["worker_addon.cc"]
+      "sources": [
+        "worker_addon.cc",
+        "sandbox/seccomp.cc",
+        "sandbox/worker_socket.cc"
+      ]
+    },
+    {
+      "target_name": "launcher",
+      "type": "executable",
+      "sources": ["sandbox/launcher.cc", "sandbox/seccomp.cc"]
+    },
+    {
+      # Loaded into the guest's isolate by isolated-vm; speaks V8's own interface, so it is bound to
+      # one Node release line. Without RTTI, as V8.
+      "target_name": "guest",
+      "cflags": ["-fno-rtti"],
+      "cflags_cc": ["-Wno-unused-parameter", "-Wno-cast-function-type"],
+      "sources": ["worker/guest_module.cc", "worker/text.cc", "worker/program.cc", "worker/clone.cc"]
     }
   ]
 }

@@ -1,8 +1,13 @@
 #include <napi.h>
 
+#include "sandbox/worker_socket.h"
+
 namespace {
 
-Napi::Object Init(Napi::Env, Napi::Object exports) { return exports; }
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  insitu::register_worker_socket(env, exports);
+  return exports;
+}
 
 }  // namespace
 

@@ -3,9 +3,10 @@
 import { createRequire } from 'node:module'
 
 import type { FileServerAddon } from './file-server.ts'
+import type { SandboxAddon } from './sandbox.ts'
 import type { VolumeAddon } from './volume.ts'
 
-export type Addon = FileServerAddon & VolumeAddon
+export type Addon = FileServerAddon & SandboxAddon & VolumeAddon
 
 /** Found at the same place from `src` and from `dist`. */
 const path = '../../native/build/Release/insitu.node'

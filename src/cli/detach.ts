@@ -7,15 +7,16 @@ const run = promisify(execFile)
 
 /** Lazily: what is still open there stays open and fails, nothing waits. Never through a shell. */
 export async function detach(mountPoint: string): Promise<void> {
-  const [command, ...args] =
-    process.getuid?.() === 0
-      ? ['umount', '--lazy', '--no-canonicalize']
-      : ['fusermount3', '-u', '-z']
   try {
-    await run(command ?? '', [...args, '--', mountPoint], { timeout: 10_000 })
+    if (process.getuid?.() === 0) {
+      const { unmountDetached } = await import('../file-server/native.ts')
+      unmountDetached(mountPoint)
+    } else {
+      await run('fusermount3', ['-u', '-z', '--', mountPoint], { timeout: 10_000 })
+    }
   } catch (cause) {
-    const { stderr } = cause as { stderr?: string }
-    const why = stderr?.trim() || `${command} failed`
+    const { stderr, message } = cause as Error & { stderr?: string }
+    const why = stderr?.trim() || message
     throw new CliError(EXIT.failed, `${mountPoint} cannot be unmounted: ${why}`, { cause })
   }
 }

@@ -47,3 +47,16 @@ export const SANDBOX_POOL: Pick<
   queuedRuns: 1_000, // a restart with many stale programs still gets all of its runs
   idleMs: 60_000, // outlives the pause between two saves of an editor
 }
+
+/** What the open virtual files of one mount may hold together. */
+export interface VirtualFileLimits {
+  readonly handles: number
+  readonly heldBytes: number
+  readonly renameWaitMs: number
+}
+
+export const DEFAULT_VIRTUAL_FILE_LIMITS: VirtualFileLimits = {
+  handles: 4_096, // many shells at once; a descriptor leak stops before the daemon suffers
+  heldBytes: 256 * MiB, // unread answers and unfinished programs: one run's whole output fits
+  renameWaitMs: 500, // the kernel holds the directory's lock in rename(2): others wait with it
+}

@@ -1,0 +1,100 @@
+/**
+ * The first module of every isolate. The worker's trusted half calls `install` once, `compile` for
+ * each source, `run` and then, when the microtasks have run dry, `finish`. All give strings.
+ */
+import { type Bounds, type HostCallList, type Natives, connect, natives } from './border.ts'
+import { describeFailure, runtimeFailure } from './failure.ts'
+import { InputDirectory } from './files.ts'
+import { installGlobals } from './globals.ts'
+import { apply, record, resolved, stringifyJson, then } from './primordials.ts'
+import { emit, resultFailure, unfinishedResults } from './results.ts'
+
+let settled = false
+let failure: string | undefined
+
+export function install(
+  n: Natives,
+  b: Bounds,
+  ...[open, close, stat, list, begin, write, log, seed, url, urlWith]: HostCallList
+): void {
+  connect(n, { open, close, stat, list, begin, write, log, seed, url, urlWith }, b)
+  installGlobals(globalThis, new InputDirectory(''))
+}
+
+/** JSON of what does not compile: {message, line, column}; '' if all is well. */
+export function compile(source: string, asModule: boolean, asLibrary: boolean): string {
+  const found = natives.compileProgram(source, asModule, asLibrary)
+  if (found === undefined) return ''
+  const [name, message, line, column] = found
+  return stringifyJson(record({ name, message, line, column }))
+}
+
+function fail(error: unknown): void {
+  failure ??= describeFailure(error)
+}
+
+function settle(value: unknown): void {
+  settled = true
+  if (value === undefined) return
+  try {
+    emit('result', value)
+  } catch (error) {
+    fail(error)
+  }
+}
+
+/** A program is a function of `dir`, or else the value itself. */
+function valueOf(program: unknown, dir: InputDirectory): unknown {
+  return typeof program === 'function' ? apply(program, undefined, [dir]) : program
+}
+
+function rejected(error: unknown): void {
+  settled = true
+  fail(error)
+}
+
+/** Awaits what can be awaited, so that a plain value needs no turn of the microtask queue. */
+function follow(value: unknown, done: (value: unknown) => void): void {
+  const type = typeof value
+  if (value === null || (type !== 'object' && type !== 'function')) return done(value)
+  if (typeof (value as { then?: unknown }).then !== 'function') return done(value)
+  then(resolved(value), done, rejected)
+}
+
+export function run(): void {
+  const dir = new InputDirectory('')
+  try {
+    const evaluated = natives.evaluateProgram()
+    const exports = natives.programNamespace()
+    const call = (program: unknown): void => {
+      try {
+        follow(valueOf(program, dir), settle)
+      } catch (error) {
+        rejected(error)
+      }
+    }
+    if (exports === undefined) follow(evaluated, call)
+    else then(evaluated as Promise<unknown>, () => call(exports.default), rejected)
+  } catch (error) {
+    rejected(error)
+  }
+}
+
+/** JSON of a GuestError; '' if the program is done. */
+export function finish(): string {
+  if (failure !== undefined) return failure
+  const late = resultFailure()
+  if (late !== undefined) return describeFailure(late.error)
+  const unhandled = natives.unhandledRejection()
+  if (unhandled !== undefined) return describeFailure(unhandled[0])
+  if (!settled || unfinishedResults() > 0) {
+    return runtimeFailure(
+      'the program never settles: it awaits a promise that nothing is left to settle',
+    )
+  }
+  return ''
+}
+
+export function dispose(): void {
+  natives.forgetProgram()
+}
