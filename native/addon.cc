@@ -3,6 +3,7 @@
 #include "file-server/binding.h"
 #include "sandbox/binding.h"
 #include "file-server/volume_binding.h"
+#include "sandbox/binding.h"
 
 namespace {
 
@@ -10,6 +11,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   insitu::register_file_server(env, exports);
   insitu::register_sandbox(env, exports);
   insitu::register_volume(env, exports);
+  insitu::register_sandbox(env, exports);
   return exports;
 }
 

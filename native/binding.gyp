@@ -40,7 +40,10 @@
         "sandbox/process.cc",
         "file-server/validation.cc",
         "file-server/volume.cc",
-        "file-server/volume_binding.cc"
+        "file-server/volume_binding.cc",
+        "sandbox/binding.cc",
+        "sandbox/channel.cc",
+        "sandbox/process.cc"
       ]
     },
     {
