@@ -41,9 +41,6 @@ struct Condition {
 constexpr Condition argument_is(uint8_t argument, uint32_t value) {
   return {Condition::kMasked, argument, 0xffffffff, value};
 }
-constexpr Condition bits_set(uint8_t argument, uint32_t bits) {
-  return {Condition::kMasked, argument, bits, bits};
-}
 constexpr Condition bits_are(uint8_t argument, uint32_t mask, uint32_t bits) {
   return {Condition::kMasked, argument, mask, bits};
 }
@@ -74,10 +71,11 @@ constexpr uint32_t kProcessFlags = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS 
 
 // Both filters: what V8, libuv and the C library do all the time.
 constexpr Rule kRunning[] = {
-    // Memory. Only anonymous mappings: no input is ever mapped, nothing is loaded any more. (The
-    // launch filter has a rule of its own for the loader.)
+    // Memory. Only anonymous mappings: no input is ever mapped, nothing is loaded any more. Only
+    // private ones of ordinary pages that do not grow: RLIMIT_DATA counts neither shared memory nor
+    // what is marked to grow down. (The launch filter has a rule of its own for the loader.)
     {__NR_brk},
-    {__NR_mmap, bits_set(3, MAP_ANONYMOUS)},
+    {__NR_mmap, bits_are(3, MAP_ANONYMOUS | MAP_SHARED | MAP_GROWSDOWN | MAP_HUGETLB, MAP_ANONYMOUS)},
     {__NR_munmap},
     {__NR_mremap},
     {__NR_mprotect},
