@@ -144,6 +144,15 @@ export class Database {
       }))
   }
 
+  /** The last version number of every directory. */
+  versions(): Map<DirectoryKey, number> {
+    return new Map(
+      this.#prepare('SELECT key, version FROM versions')
+        .all()
+        .map((row) => [String(row['key']), Number(row['version'])]),
+    )
+  }
+
   /** How every last run ended. */
   states(): Map<DirectoryKey, RunRecord['state']> {
     return new Map(
@@ -196,16 +205,13 @@ export class Database {
         nowMs,
         key,
       )
-    else
-      this.#run('UPDATE programs SET path = ?, missing_since_ms = NULL WHERE key = ?', path, key)
+    else this.#run('UPDATE programs SET path = ?, missing_since_ms = NULL WHERE key = ?', path, key)
   }
 
   version(key: DirectoryKey): number {
     const pending = this.#pending.get(key)
     if (pending !== undefined) return pending.version
-    return Number(
-      this.#get('SELECT version FROM versions WHERE key = ?', key)?.['version'] ?? 0,
-    )
+    return Number(this.#get('SELECT version FROM versions WHERE key = ?', key)?.['version'] ?? 0)
   }
 
   /** Forgets the versions of directories without a program that nobody used since. */
@@ -279,12 +285,7 @@ export class Database {
     const pending = this.#pending.get(key)
     if (pending === undefined) return
     this.#pending.delete(key)
-    this.#run(
-      'INSERT OR REPLACE INTO versions VALUES (?, ?, ?)',
-      key,
-      pending.version,
-      Date.now(),
-    )
+    this.#run('INSERT OR REPLACE INTO versions VALUES (?, ?, ?)', key, pending.version, Date.now())
   }
 
   #prepare(sql: string): StatementSync {

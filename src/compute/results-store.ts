@@ -58,13 +58,13 @@ export class ResultsStore {
   /** Stores a set whole or not at all; a RunError says why it could not. */
   async write(
     results: readonly RunResult[],
-    describe: (results: readonly PublishedResult[]) => Manifest,
+    describe: (results: readonly PublishedResult[]) => Promise<Manifest>,
   ): Promise<StoredSet> {
     const incoming = this.#temporary()
     try {
       await this.#files.mkdir(incoming, { mode: 0o700 })
       const published = await writeResults(results, incoming, this.#files)
-      const manifest = describe(published)
+      const manifest = await describe(published)
       await this.#files.writeFile(path.join(incoming, MANIFEST_NAME), encodeManifest(manifest))
       const folder = this.#folder(manifest.key, manifest.version)
       await this.#place(incoming, folder)
@@ -223,7 +223,7 @@ async function writeResult(
 
 async function writeAll(handle: fs.FileHandle, bytes: Uint8Array): Promise<void> {
   // One call may write less than it was given when the disk is nearly full.
-  for (let done = 0; done < bytes.length; )
+  for (let done = 0; done < bytes.length;)
     done += (await handle.write(bytes, done, bytes.length - done)).bytesWritten
 }
 
@@ -233,7 +233,7 @@ async function* spoolChunks(
   hasher?: Hash,
 ): AsyncGenerator<Uint8Array> {
   const buffer = Buffer.allocUnsafe(Math.min(COPY_BYTES, spool.sizeBytes))
-  for (let done = 0; done < spool.sizeBytes; ) {
+  for (let done = 0; done < spool.sizeBytes;) {
     const wantedBytes = Math.min(buffer.length, spool.sizeBytes - done)
     const { bytesRead } = await readAt(spool.fd, buffer, 0, wantedBytes, spool.offset + done)
     if (bytesRead === 0)

@@ -4,7 +4,8 @@ import type { GuestError, LimitName, RunOutcome } from '../sandbox/types.ts'
 /** Why a run gave no results; plain data, kept in the state database. */
 export interface RunFailure {
   readonly kind:
-    | 'program' // it threw, did not compile, or left a promise pending
+    | 'compile'
+    | 'program' // it threw, or left a promise pending
     | 'limit'
     | 'inputs-changed'
     | 'crashed' // the worker died
@@ -31,6 +32,7 @@ export class RunError extends VfsError {
 }
 
 const NAMES: Record<RunFailure['kind'], string> = {
+  compile: 'SyntaxError',
   program: 'Error',
   limit: 'LimitError',
   'inputs-changed': 'InputsChangedError',
@@ -42,6 +44,7 @@ const NAMES: Record<RunFailure['kind'], string> = {
 }
 
 const ERRNOS: Record<RunFailure['kind'], Errno> = {
+  compile: 'EIO',
   program: 'EIO',
   limit: 'EIO',
   'inputs-changed': 'EAGAIN',
@@ -66,15 +69,16 @@ export function runError(
   )
 }
 
-export function guestRunError(error: GuestError): RunError {
-  return new RunError('EIO', { kind: 'program', ...error, limit: undefined })
+export function guestRunError(error: GuestError, phase: 'compile' | 'run'): RunError {
+  const kind = phase === 'compile' ? 'compile' : 'program'
+  return new RunError(ERRNOS[kind], { kind, ...error, limit: undefined })
 }
 
 /** The error of a run that was not ok. */
 export function outcomeError(outcome: Exclude<RunOutcome, { status: 'ok' }>): RunError {
   switch (outcome.status) {
     case 'failed':
-      return guestRunError(outcome.error)
+      return guestRunError(outcome.error, outcome.phase)
     case 'over-limit':
       return runError('limit', outcome.message, { limit: outcome.limit })
     case 'cancelled':

@@ -63,7 +63,10 @@ export class Scheduler {
       leave: () => {
         if (left) return
         left = true
-        if (waiting !== undefined && (this.#urgent.delete(waiting) || this.#patient.delete(waiting)))
+        if (
+          waiting !== undefined &&
+          (this.#urgent.delete(waiting) || this.#patient.delete(waiting))
+        )
           waiting.enter()
         else this.#next()
       },

@@ -1,0 +1,448 @@
+/**
+ * The program of one directory: its runs, its published set, and who waits for the next one.
+ *
+ * At most one run goes on at a time. Every look and every stage of a run takes a number from one
+ * counter (`#moment`), so that "began before" has an exact meaning; fresh-run.ts says which looks a
+ * run serves.
+ */
+import type { DirectoryKey, InputSession, PublishedSet } from '../file-server/types.ts'
+import { VfsError } from '../errors.ts'
+import type { ProgramRecord, RunRecord } from './database.ts'
+import type { Engine } from './engine.ts'
+import { runFresh, type FreshRun } from './fresh-run.ts'
+import { LogBuffer } from './log-buffer.ts'
+import { BOOT_ID, releaseSpool, type StoredSet } from './results-store.ts'
+import { guestRunError, runError, RunError } from './run-error.ts'
+import { RUNTIME } from './runtime.ts'
+import { isOf, publishedSet } from './stored-set.ts'
+import type { Ticket } from './scheduler.ts'
+import type { RunState } from './types.ts'
+import { interrupted, waitFor, type Waiters } from './wait.ts'
+
+type RunEnd =
+  /** Another program, or a rerun, took its place: look again. */
+  | { readonly superseded: true }
+  /** Serves looks with a smaller number. */
+  | { readonly superseded: false; readonly serves: number; readonly error: Error | undefined }
+
+interface ActiveRun {
+  state: 'queued' | 'running'
+  readonly startedAtMs: number
+  readonly log: LogBuffer
+  readonly ticket: Ticket
+  readonly abort: AbortController
+  readonly waiters: Waiters<RunEnd>
+}
+
+/** A run that failed, and would fail again while its inputs hold. */
+interface Failure {
+  readonly error: RunError
+  readonly inputs: InputSession
+}
+
+/** Why a run was aborted: another one took its place. */
+const SUPERSEDED = runError('cancelled', 'another run took its place')
+
+/** A run is stopped at the wall limit; its waiters should hear that rather than their own time-out. */
+const WAIT_SLACK_MS = 2_000
+
+/** Sets on disk: the published one, and the one before, which a reader may be about to open. */
+const STORED_SETS = 2
+
+export class AttachedProgram {
+  readonly #engine: Engine
+  #record: ProgramRecord
+  #state: RunState
+  #version: number
+  #moment = 0
+  #active: ActiveRun | undefined
+  #current: PublishedSet | undefined
+  #last: PublishedSet | undefined
+  #failure: Failure | undefined
+  #restored: Promise<void> | undefined
+  /** Why nothing of it is to be had any more. */
+  #over: VfsError | undefined
+
+  constructor(
+    engine: Engine,
+    record: ProgramRecord,
+    known: { state: RunState; version: number; restored: boolean },
+  ) {
+    this.#engine = engine
+    this.#record = record
+    this.#state = known.state
+    this.#version = known.version
+    if (known.restored) this.#restored = Promise.resolve()
+  }
+
+  get record(): ProgramRecord {
+    return this.#record
+  }
+
+  get key(): DirectoryKey {
+    return this.#record.key
+  }
+
+  get state(): RunState {
+    if (this.#active !== undefined) return this.#active.state
+    return this.#record.broken === undefined ? this.#state : 'broken'
+  }
+
+  get version(): number {
+    return this.#version
+  }
+
+  /** Undefined: no run is going on. */
+  get active(): Pick<ActiveRun, 'startedAtMs' | 'log'> | undefined {
+    return this.#active
+  }
+
+  /** The set that is served if its inputs hold. */
+  get current(): PublishedSet | undefined {
+    return this.#current
+  }
+
+  /** What the last run looked at. */
+  get inputs(): InputSession | undefined {
+    return this.#failure?.inputs ?? this.#current?.inputs ?? this.#last?.inputs
+  }
+
+  // ---- looks ---------------------------------------------------------------------------------
+
+  /** Resolves once the published set is fresh for a look that begins now. */
+  async resolve(signal: AbortSignal): Promise<void> {
+    const look = this.#next()
+    const { wallMs } = this.#engine.limits
+    const bound = {
+      endsAtMs: performance.now() + wallMs + WAIT_SLACK_MS,
+      message: `no fresh result within ${wallMs} ms; look again, or raise the time limit`,
+    }
+    await this.restore()
+    for (;;) {
+      this.#throwIfOver()
+      if (signal.aborted) throw interrupted()
+      if (this.#active === undefined) {
+        const fresh = await this.#isFresh()
+        if (fresh === 'yes') return
+        if (fresh === 'moved' || this.#active !== undefined || this.#over !== undefined) continue
+      }
+      const active = this.#active ?? this.#begin(true)
+      active.ticket.promote()
+      const end = await waitFor(active.waiters, signal, bound)
+      if (end.superseded || end.serves <= look) continue
+      if (end.error !== undefined) throw end.error
+      return
+    }
+  }
+
+  /** Throws the error of a failed run that would fail again. `moved`: it changed meanwhile. */
+  async #isFresh(): Promise<'yes' | 'no' | 'moved'> {
+    const current = this.#current
+    const failure = this.#failure
+    const holds = current !== undefined && (await isUnchanged(current.inputs))
+    if (current !== this.#current || failure !== this.#failure) return 'moved'
+    if (holds) return 'yes'
+    const failsAgain = failure !== undefined && (await isUnchanged(failure.inputs))
+    if (current !== this.#current || failure !== this.#failure) return 'moved'
+    if (failsAgain) throw failure.error
+    return 'no'
+  }
+
+  #throwIfOver(): void {
+    if (this.#over !== undefined) throw this.#over
+    if (this.#record.broken !== undefined) throw guestRunError(this.#record.broken, 'compile')
+  }
+
+  // ---- runs ----------------------------------------------------------------------------------
+
+  /** Runs `source` in place of what there was. A full queue is left to the next look. */
+  replace(record: ProgramRecord, source: Uint8Array): void {
+    this.#supersede()
+    this.#record = record
+    this.#state = 'idle'
+    this.#withdraw()
+    if (record.broken === undefined) this.#beginEagerly(source)
+  }
+
+  /** Runs again although the inputs hold; looks wait for it. */
+  rerun(): void {
+    this.#throwIfOver()
+    this.#supersede()
+    this.#withdraw()
+    this.#beginEagerly()
+  }
+
+  cancel(): void {
+    this.#active?.abort.abort(runError('cancelled', 'the run was cancelled'))
+  }
+
+  #beginEagerly(source?: Uint8Array): void {
+    try {
+      this.#begin(false, source)
+    } catch (error) {
+      if (!(error instanceof RunError)) throw error
+    }
+  }
+
+  #begin(urgent: boolean, source?: Uint8Array): ActiveRun {
+    let ticket: Ticket
+    try {
+      ticket = this.#engine.scheduler.enter(urgent)
+    } catch (error) {
+      if (error instanceof RunError) this.#note('failed', Date.now(), undefined, error)
+      throw error
+    }
+    const active: ActiveRun = {
+      state: 'queued',
+      startedAtMs: Date.now(),
+      log: new LogBuffer(this.#engine.limits.logBytes),
+      ticket,
+      abort: new AbortController(),
+      waiters: new Set(),
+    }
+    this.#active = active
+    const ended = this.#execute(active, source).then((end) => {
+      for (const wake of active.waiters) wake(end)
+    })
+    this.#engine.background('a run', ended)
+    return active
+  }
+
+  /** Never rejects: every way to end is a RunEnd. */
+  async #execute(active: ActiveRun, source: Uint8Array | undefined): Promise<RunEnd> {
+    const { signal } = active.abort
+    let serves = Number.POSITIVE_INFINITY
+    let error: Error | undefined
+    try {
+      await active.ticket.entered
+      const fresh = await this.#run(active, source)
+      serves = fresh.serves
+      await this.#finish(active, fresh.run)
+      if (!fresh.run.ok) error = fresh.run.error
+    } catch (thrown) {
+      error = (signal.aborted ? signal.reason : thrown) as Error
+      if (this.#active === active) this.#fail(active, error)
+    }
+    active.ticket.leave()
+    if (this.#active === active) this.#active = undefined
+    if (signal.aborted && signal.reason === SUPERSEDED) return { superseded: true }
+    return { superseded: false, serves, error }
+  }
+
+  async #run(
+    active: ActiveRun,
+    source: Uint8Array | undefined,
+  ): Promise<{ run: FreshRun; serves: number }> {
+    const { volume, sandbox, tenant, limits, database } = this.#engine
+    const { key: directory, principal, hash: program, attachedAtMs } = this.#record
+    const { signal } = active.abort
+    signal.throwIfAborted()
+    active.state = 'running'
+    let begunAt = 0
+    let endedAt = Number.POSITIVE_INFINITY
+    const run = await runFresh({
+      volume,
+      sandbox,
+      tenant,
+      directory,
+      principal,
+      source: source ?? database.source(directory) ?? new Uint8Array(),
+      library: undefined,
+      program,
+      nowMs: attachedAtMs,
+      limits,
+      signal,
+      onLog: (text) => active.log.append(text),
+      onTry: () => {
+        active.log.clear()
+        begunAt = this.#next()
+      },
+      onEnd: () => {
+        endedAt = this.#next()
+      },
+    })
+    return { run, serves: run.exact ? endedAt : begunAt }
+  }
+
+  async #finish(active: ActiveRun, run: FreshRun): Promise<void> {
+    if (run.ok) {
+      let set: PublishedSet | undefined
+      try {
+        set = await this.#store(active, run)
+      } finally {
+        await releaseSpool(run)
+        if (set === undefined) run.inputs.close()
+      }
+      this.#publish(set, set)
+      this.#note('ok', active.startedAtMs, run, undefined, active.log)
+      this.#engine.background('removing old results', this.#removeOld())
+      return
+    }
+    if (active.abort.signal.aborted) {
+      run.inputs?.close()
+      active.abort.signal.throwIfAborted()
+    }
+    this.#fail(active, run.error, run)
+  }
+
+  async #store(active: ActiveRun, run: FreshRun & { ok: true }): Promise<PublishedSet> {
+    const { store, limits } = this.#engine
+    const { key, hash: program, principal } = this.#record
+    const mode = run.inputs.readableMode(principal.gid)
+    mode.catch(() => undefined)
+    await this.restore()
+    active.abort.signal.throwIfAborted()
+    // Taken before the first await of the store, and never given back.
+    const version = (this.#version += 1)
+    const now = BigInt(Date.now()) * 1_000_000n
+    const last = this.#last?.mtimeNs ?? 0n
+    const stored = await store.write(run.results, async (results) => ({
+      key,
+      version,
+      program,
+      principal,
+      runtime: RUNTIME,
+      limits,
+      bootId: BOOT_ID,
+      // Tools compare times: a newer set is never as old as the one before.
+      mtimeNs: now > last ? now : last + 1n,
+      mode: 0o400 | ((await mode) & 0o044),
+      cpuMs: Math.round(run.usage.cpuMs),
+      results,
+      inputs: run.inputs.identities(),
+    }))
+    if (active.abort.signal.aborted) {
+      await store.remove(key, version)
+      active.abort.signal.throwIfAborted()
+    }
+    return publishedSet(stored, run.inputs)
+  }
+
+  #fail(active: ActiveRun, error: Error, run?: FreshRun & { ok: false }): void {
+    this.#publish(undefined, this.#last)
+    this.#failure?.inputs.close()
+    this.#failure = run?.inputs === undefined ? undefined : { error: run.error, inputs: run.inputs }
+    const cancelled = error instanceof RunError && error.failure.kind === 'cancelled'
+    this.#note(cancelled ? 'cancelled' : 'failed', active.startedAtMs, run, error, active.log)
+    if (!(error instanceof VfsError))
+      this.#engine.log.error({ directory: this.key, err: error }, 'a run broke')
+  }
+
+  /** What `.status`, `.error` and `.log` say from now on. */
+  #note(
+    state: RunRecord['state'],
+    startedAtMs: number,
+    run: FreshRun | undefined,
+    error: Error | undefined,
+    log?: LogBuffer,
+  ): void {
+    this.#state = state
+    const record: RunRecord = {
+      state,
+      startedAtMs,
+      endedAtMs: Date.now(),
+      usage: run?.usage,
+      inputs: run?.inputs?.identities().length ?? 0,
+      results:
+        state === 'ok'
+          ? (this.#current?.results ?? []).map(({ name, sizeBytes }) => ({ name, sizeBytes }))
+          : [],
+      failure: error === undefined ? undefined : failureOf(error),
+    }
+    this.#engine.database.saveRun(this.key, this.#version, record, log?.bytes() ?? new Uint8Array())
+  }
+
+  // ---- sets ----------------------------------------------------------------------------------
+
+  /** Publishes what an earlier process stored. Once; looks wait for it. */
+  restore(): Promise<void> {
+    this.#restored ??= this.#restore().catch((error: unknown) => {
+      this.#engine.log.warn({ directory: this.key, err: error }, 'stored results are not usable')
+    })
+    return this.#restored
+  }
+
+  async #restore(): Promise<void> {
+    const { store, volume } = this.#engine
+    const versions = await store.versions(this.key)
+    this.#version = Math.max(this.#version, versions[0] ?? 0)
+    let stored: StoredSet | undefined
+    for (const version of versions) {
+      stored = await store.load(this.key, version)
+      if (stored !== undefined) break
+      await store.remove(this.key, version)
+    }
+    if (stored === undefined) return
+    const { manifest } = stored
+    const inputs = await volume.restoreInputs(this.key, manifest.principal, manifest.inputs)
+    if (this.#over !== undefined) {
+      inputs.close()
+      return
+    }
+    const set = publishedSet(stored, inputs)
+    this.#publish(isOf(this.#record, manifest) ? set : undefined, set)
+  }
+
+  #publish(current: PublishedSet | undefined, last: PublishedSet | undefined): void {
+    if (current === this.#current && last === this.#last) return
+    const before = new Set([this.#current, this.#last])
+    this.#current = current
+    this.#last = last
+    if (current !== undefined) {
+      this.#failure?.inputs.close()
+      this.#failure = undefined
+    }
+    this.#engine.fileServer?.publish(this.key, { current, last })
+    before.delete(current)
+    before.delete(last)
+    for (const set of before) set?.inputs.close()
+  }
+
+  /** Whatever is known is no answer any more; `.last` stays. */
+  #withdraw(): void {
+    this.#failure?.inputs.close()
+    this.#failure = undefined
+    this.#publish(undefined, this.#last)
+  }
+
+  async #removeOld(): Promise<void> {
+    const { store } = this.#engine
+    for (const version of (await store.versions(this.key)).slice(STORED_SETS))
+      if (version !== this.#last?.version) await store.remove(this.key, version)
+  }
+
+  // ---- its end -------------------------------------------------------------------------------
+
+  /** Ends the run, withdraws the sets; `why` is what lookers get from now on. */
+  end(why: VfsError): void {
+    if (this.#over !== undefined) return
+    this.#over = why
+    this.#supersede()
+    this.#withdraw()
+    this.#publish(undefined, undefined)
+  }
+
+  #supersede(): void {
+    this.#active?.abort.abort(SUPERSEDED)
+    this.#active = undefined
+  }
+
+  #next(): number {
+    this.#moment += 1
+    return this.#moment
+  }
+}
+
+/** A session that cannot say (its directory is gone, it was closed meanwhile) does not hold. */
+async function isUnchanged(inputs: InputSession): Promise<boolean> {
+  return inputs.validate('look').then(
+    (validation) => validation.holds,
+    () => false,
+  )
+}
+
+function failureOf(error: Error): NonNullable<RunRecord['failure']> {
+  return error instanceof RunError
+    ? error.failure
+    : runError('crashed', error.message, { cause: error }).failure
+}
