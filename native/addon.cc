@@ -1,7 +1,6 @@
 #include <napi.h>
 
 #include "file-server/binding.h"
-#include "sandbox/binding.h"
 #include "file-server/volume_binding.h"
 #include "sandbox/binding.h"
 
@@ -9,7 +8,6 @@ namespace {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   insitu::register_file_server(env, exports);
-  insitu::register_sandbox(env, exports);
   insitu::register_volume(env, exports);
   insitu::register_sandbox(env, exports);
   return exports;

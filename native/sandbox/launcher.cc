@@ -162,7 +162,10 @@ void take_identity(uid_t uid, gid_t gid) {
 void leave_filter_at(int fd) {
   const std::vector<sock_filter> filter = launch_filter();
   const size_t size = filter.size() * sizeof(sock_filter);
-  UniqueFd file(memfd_create("filter", MFD_CLOEXEC));
+  // Made above the number it is to have: dup2 onto itself would leave it close-on-exec.
+  UniqueFd made(memfd_create("filter", MFD_CLOEXEC));
+  UniqueFd file(fcntl(made.get(), F_DUPFD_CLOEXEC, fd + 1));
+  made.reset();
   if (!file) fail("memfd_create");
   if (write(file.get(), filter.data(), size) != static_cast<ssize_t>(size)) fail("write the filter");
   if (lseek(file.get(), 0, SEEK_SET) != 0) fail("lseek");

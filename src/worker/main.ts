@@ -1,0 +1,72 @@
+/**
+ * The process in the jail. It loads everything, makes an isolate, gives up what it no longer needs,
+ * and then does what the daemon says, one thing at a time, until the daemon is gone or kills it.
+ */
+import { native, receive, type Received, send, SocketHost } from './channel.ts'
+import { createGuestSlot, type GuestSlot } from './guest/index.ts'
+import { ERROR_BOUNDS } from './protocol.ts'
+import type { GuestError, RunLimits } from '../sandbox/types.ts'
+
+/** Node's own, isolated-vm's timers, and some: native code in here cannot flood the machine. */
+const MAX_THREADS = 64
+
+// The isolate that waits before the first program is known.
+let slot: GuestSlot = createGuestSlot(JSON.parse(process.argv[2] ?? '') as RunLimits)
+
+// Nobody is counted here but this process where it has a user namespace; elsewhere the number would
+// be that of all the user's processes.
+if (process.argv[3] === 'own-user-namespace') native.limitThreads(MAX_THREADS)
+native.lock()
+send({ type: 'ready' })
+
+for (;;) await serve(receive())
+
+async function serve({ message }: Received): Promise<void> {
+  switch (message.type) {
+    case 'load': {
+      const program = receiveBytes(message.programBytes)
+      const library = message.libraryBytes < 0 ? undefined : receiveBytes(message.libraryBytes)
+      const error = clip(slot.compile(program, library))
+      send({ type: 'compiled', error, retire: slot.poisoned() })
+      return
+    }
+    case 'run': {
+      const host = new SocketHost(message.limits)
+      const seed = Buffer.from(message.seed, 'hex')
+      const error = clip(await slot.run(host, { seed, nowMs: message.nowMs }))
+      const { spooled } = host.finish(error === undefined)
+      send({ type: 'done', error, spooled, retire: slot.poisoned() })
+      return
+    }
+    case 'renew':
+      slot.dispose()
+      slot = createGuestSlot(message.limits)
+      send({ type: 'ready' })
+      return
+    default:
+      throw new Error(`the daemon sent ${message.type} out of step`)
+  }
+}
+
+function receiveBytes(sizeBytes: number): Uint8Array {
+  const bytes = Buffer.allocUnsafe(sizeBytes)
+  for (let at = 0; at < sizeBytes;) {
+    const { message, tail } = receive()
+    if (message.type !== 'bytes' || tail.length === 0) throw new Error('bytes are missing')
+    at += tail.copy(bytes, at)
+  }
+  return bytes
+}
+
+/** Within the bounds that the daemon checks. */
+function clip(error: GuestError | undefined): GuestError | undefined {
+  return (
+    error && {
+      name: error.name.slice(0, ERROR_BOUNDS.nameChars),
+      message: error.message.slice(0, ERROR_BOUNDS.messageChars),
+      stack: error.stack.slice(0, ERROR_BOUNDS.stackChars),
+      line: error.line,
+      column: error.column,
+    }
+  )
+}
