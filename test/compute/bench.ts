@@ -2,7 +2,6 @@
 import * as fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import type { ComputeLimits } from '../../src/config/limits.ts'
 import { DEFAULT_RUN_LIMITS } from '../../src/config/limits.ts'
 import { createCompute, type ComputeOptions } from '../../src/compute/index.ts'
 import type { Compute } from '../../src/compute/types.ts'
@@ -56,9 +55,17 @@ export class Bench {
 
   static async make(
     guests: Record<string, Guest>,
-    options: Partial<ComputeOptions> & { bounds?: ComputeLimits } = {},
+    options: Partial<ComputeOptions> = {},
   ): Promise<Bench> {
-    const root = await fs.mkdtemp(path.join(os.tmpdir(), 'insitu-compute-'))
+    return Bench.open(await fs.mkdtemp(path.join(os.tmpdir(), 'insitu-compute-')), guests, options)
+  }
+
+  /** Over what another process may have left in `root`. */
+  static async open(
+    root: string,
+    guests: Record<string, Guest>,
+    options: Partial<ComputeOptions> = {},
+  ): Promise<Bench> {
     const bench = new Bench(root, guests, options)
     await fs.mkdir(bench.file(''), { recursive: true })
     bench.key = await bench.volume.keyOf('d')

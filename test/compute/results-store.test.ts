@@ -1,0 +1,206 @@
+/** Sets on disk: whole or not at all, whatever fails. */
+import { closeSync, openSync, readdirSync, writeSync } from 'node:fs'
+import * as fs from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { DEFAULT_RUN_LIMITS } from '../../src/config/limits.ts'
+import { decodeManifest, encodeManifest, type Manifest } from '../../src/compute/manifest.ts'
+import { readResult, ResultsStore } from '../../src/compute/results-store.ts'
+import type { RunResult } from '../../src/sandbox/types.ts'
+import { FailingFiles } from '../support/failing-files.ts'
+import { text } from '../support/fake-sandbox.ts'
+import { Bench, errnoOf } from './bench.ts'
+
+const test = suite('compute: results store')
+
+const MANIFEST: Manifest = {
+  key: 'k',
+  version: 1,
+  program: 'p',
+  principal: { uid: 1, gid: 2, groups: [3] },
+  runtime: 'r',
+  limits: DEFAULT_RUN_LIMITS,
+  bootId: 'another boot',
+  mtimeNs: 2n ** 62n,
+  mode: 0o444,
+  cpuMs: 1,
+  results: [],
+  inputs: [
+    {
+      path: '12n',
+      kind: 'file',
+      dev: 2n ** 63n,
+      ino: 1n,
+      birthNs: 2n,
+      sizeBytes: 3n,
+      mtimeNs: 4n,
+      ctimeNs: 5n,
+    },
+  ],
+}
+
+async function inScratch(work: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await fs.mkdtemp(path.join(os.tmpdir(), 'insitu-store-'))
+  try {
+    await work(folder)
+  } finally {
+    await fs.rm(folder, { recursive: true, force: true })
+  }
+}
+
+test('a manifest comes back as it was; a half one is none', () => {
+  const encoded = encodeManifest(MANIFEST)
+  const { format, ...decoded } = decodeManifest(encoded) as Manifest & { format: number }
+  assert.is(format, 1)
+  assert.equal(decoded, MANIFEST)
+  for (let length = 0; length < encoded.length; length += 7)
+    assert.is(decodeManifest(encoded.slice(0, length)), undefined)
+  assert.is(decodeManifest('{"format":2}'), undefined)
+  assert.is(decodeManifest('null'), undefined)
+})
+
+test('inline results and ranges of a spool become files, sizes and etags', () =>
+  inScratch(async (folder) => {
+    const spool = path.join(folder, 'spool')
+    const fd = openSync(spool, 'w+')
+    const large = Buffer.alloc(3_000_000, 'abcdefg')
+    writeSync(fd, Buffer.concat([Buffer.from('12345'), large]))
+    const results: RunResult[] = [
+      text('small', 'xyz'),
+      { name: 'range', spool: { fd, offset: 2, sizeBytes: 3 } },
+      { name: 'large', spool: { fd, offset: 5, sizeBytes: large.length } },
+      { name: 'none', spool: { fd, offset: 0, sizeBytes: 0 } },
+    ]
+    const store = new ResultsStore(path.join(folder, 'results'))
+    await store.open()
+    const { folder: set } = await store.write(results, async (results) => ({
+      ...MANIFEST,
+      results,
+    }))
+    assert.is(await fs.readFile(path.join(set, 'small'), 'utf8'), 'xyz')
+    assert.is(await fs.readFile(path.join(set, 'range'), 'utf8'), '345')
+    assert.ok(large.equals(await fs.readFile(path.join(set, 'large'))))
+    assert.is((await fs.stat(path.join(set, 'none'))).size, 0)
+    assert.ok(large.equals(await readResult(results[2] ?? text('', ''))))
+    // Written before "another boot" ended: every byte is compared.
+    assert.is((await store.load('k', 1))?.manifest.results.length, 4)
+    await fs.writeFile(path.join(set, 'range'), '346')
+    assert.is(await store.load('k', 1), undefined)
+    closeSync(fd)
+  }))
+
+test('a spool that is shorter than it was said to be is refused', () =>
+  inScratch(async (folder) => {
+    const fd = openSync(path.join(folder, 'spool'), 'w+')
+    writeSync(fd, 'abc')
+    const store = new ResultsStore(path.join(folder, 'results'))
+    await store.open()
+    const results = [{ name: 'x', spool: { fd, offset: 1, sizeBytes: 3 } }]
+    const write = store.write(results, async () => MANIFEST)
+    assert.match(await write.then(String, String), /wrote less of a result than it said/)
+    assert.equal(readdirSync(path.join(folder, 'results/.incoming')), [])
+    closeSync(fd)
+  }))
+
+test('versions are listed newest first; what is not whole is not loaded', () =>
+  inScratch(async (folder) => {
+    const store = new ResultsStore(folder)
+    await store.open()
+    for (const version of [9, 10, 2])
+      await store.write([text('x', '')], async (results) => ({ ...MANIFEST, version, results }))
+    assert.equal(await store.versions('k'), [10, 9, 2])
+    await store.remove('k', 10)
+    assert.equal(await store.versions('k'), [9, 2])
+    await store.write([], async () => ({ ...MANIFEST, key: 'other' }))
+    await store.removeOthers(['k'])
+    assert.equal(await store.versions('other'), [])
+    await store.removeAll('k')
+    await store.removeAll('k')
+    assert.equal(await store.versions('k'), [])
+    assert.equal(readdirSync(path.join(folder, '.incoming')), [])
+  }))
+
+const spooled = async (folder: string): Promise<{ results: RunResult[]; fd: number }> => {
+  const file = path.join(folder, 'spool')
+  await fs.writeFile(file, 'x'.repeat(2_000_000))
+  const fd = openSync(file, 'r')
+  return { fd, results: [text('a', 'a'), { name: 'b', spool: { fd, offset: 0, sizeBytes: 2e6 } }] }
+}
+
+for (const code of ['ENOSPC', 'EIO'])
+  for (const always of [false, true])
+    test(`the Nth call fails with ${code}${always ? ' and so do all after it' : ''}, for every N`, async () => {
+      const failing = new FailingFiles()
+      let previous = ''
+      const bench = await Bench.make(
+        {
+          two: async (run) => {
+            const { results, fd } = await spooled(bench.root)
+            await run.inputs.open('a').catch(() => undefined)
+            return {
+              status: 'ok',
+              results: [...results, text('text', run.text)],
+              spoolFd: fd,
+              usage: { wallMs: 1, cpuMs: 1, peakMemoryBytes: 1 },
+            }
+          },
+        },
+        { storeFiles: failing.files },
+      )
+      await bench.write('a', '0')
+      await bench.stage('two')
+      await bench.look('text')
+      previous = await bench.read('current', 'text')
+      let failures = 0
+      for (let n = 1; ; n++) {
+        await bench.write('a', String(n))
+        const version = bench.published('last')?.version
+        failing.arm(n, code, always)
+        const outcome = await errnoOf(bench.look('text'))
+        const calls = failing.calls
+        failing.disarm()
+        if (outcome === 'none') {
+          // The first N that the whole write does not reach; a failed removal of old sets is none.
+          if (calls < n) break
+          continue
+        }
+        failures += 1
+        assert.is(outcome, 'EIO')
+        assert.match(
+          bench.compute.error(bench.key),
+          code === 'ENOSPC' ? /^StoreError: the results store is full: / : /^StoreError: .*EIO/,
+        )
+        assert.is(bench.published('current'), undefined)
+        assert.is(bench.published('last')?.version, version)
+        assert.is(await bench.read('last', 'text'), previous)
+        assert.is((await bench.read('last', 'b')).length, 2_000_000)
+        assert.is(await bench.look('text'), 'two', 'there is space again')
+      }
+      assert.ok(failures >= 8, `${failures} calls were made to fail`)
+      assert.is(bench.volume.openSessions, 1)
+      await bench.restart()
+      assert.equal(readdirSync(path.join(bench.state, 'results/.incoming')), [])
+      assert.is(await bench.look('text'), 'two')
+      await bench.end()
+    })
+
+test('old sets are removed, the published one and the one before stay', async () => {
+  const bench = await Bench.make({
+    n: async (run) => [text('result', run.text)],
+  })
+  for (let n = 1; n <= 5; n++) {
+    await bench.stage(`n ${n}`)
+    await bench.look()
+  }
+  await bench.compute.close()
+  const [directory] = readdirSync(path.join(bench.state, 'results')).filter(
+    (n) => n !== '.incoming',
+  )
+  const versions = readdirSync(path.join(bench.state, 'results', directory ?? ''))
+  assert.equal(versions.toSorted(), ['4', '5'])
+  await bench.end()
+})
+
+test.run()
