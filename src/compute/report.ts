@@ -43,10 +43,14 @@ function iso(timeMs: number | undefined): string | undefined {
   return timeMs === undefined ? undefined : new Date(timeMs).toISOString()
 }
 
-/** `.error`: one line that says what and where, then the stack. */
+/** `.error`: empty when the last run was fine. */
 export function describeError(program: AttachedProgram, run: RunRecord | undefined): string {
   const failure = program.record.broken ?? run?.failure
-  if (failure === undefined) return ''
+  return failure === undefined ? '' : explain(failure)
+}
+
+/** One line that says what and where, then the stack. */
+export function explain(failure: GuestError | RunFailure): string {
   const { name, message, stack, line, column } = failure
   const where =
     line === undefined ? '' : ` (line ${line}${column === undefined ? '' : `, column ${column}`})`

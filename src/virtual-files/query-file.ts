@@ -1,3 +1,5 @@
+import { explain } from '../compute/report.ts'
+import { RunError, type RunFailure } from '../compute/run-error.ts'
 import type { Compute } from '../compute/types.ts'
 import { errnoOf, VfsError, type Errno } from '../errors.ts'
 import type { DirectoryKey, Principal } from '../file-server/types.ts'
@@ -40,7 +42,7 @@ export class QueryFile extends OpenFile {
   #state: State = { phase: 'asking' }
   #polled = false
   /** A write was refused: the question is not whole, and is not run. A read tells so and ends it. */
-  #refusal: unknown
+  #refusal: VfsError | undefined
 
   constructor(options: QueryFileOptions) {
     super()
@@ -54,7 +56,7 @@ export class QueryFile extends OpenFile {
     try {
       this.#program.write(this.#program.sizeBytes, data)
     } catch (error) {
-      this.#refusal = error
+      if (error instanceof VfsError) this.#refusal = error
       throw error
     }
   }
@@ -114,10 +116,10 @@ export class QueryFile extends OpenFile {
   }
 
   #fail(abort: AbortController, error: unknown): void {
-    const errno = errnoOf(error)
-    const message = error instanceof Error ? error.message : 'the query failed'
-    // EAGAIN on this descriptor means "not yet": a reader would poll for ever.
-    this.#settle(abort, Buffer.from(message + '\n'), errno === 'EAGAIN' ? 'EBUSY' : errno)
+    const failure = error instanceof RunError ? error.failure : undefined
+    const message = error instanceof Error ? `${error.message}\n` : 'the query failed\n'
+    const text = failure === undefined ? message : explain(failure)
+    this.#settle(abort, Buffer.from(text), errnoFor(failure?.kind, errnoOf(error)))
   }
 
   #settle(abort: AbortController, bytes: Uint8Array, failure: Errno | undefined): void {
@@ -141,6 +143,12 @@ export class QueryFile extends OpenFile {
     this.#refusal = undefined
     this.#program.dispose()
   }
+}
+
+function errnoFor(kind: RunFailure['kind'] | undefined, errno: Errno): Errno {
+  if (kind === 'compile') return 'ENOEXEC'
+  // On this descriptor EAGAIN means "not yet": a reader would poll for ever.
+  return errno === 'EAGAIN' ? 'EBUSY' : errno
 }
 
 async function settledOrAborted(settled: Promise<void>, signal: AbortSignal): Promise<void> {

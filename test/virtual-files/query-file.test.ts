@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { guestRunError } from '../../src/compute/run-error.ts'
 import { VfsError } from '../../src/errors.ts'
 import { VirtualShell, codeOf, settle } from './virtual-shell.ts'
 
@@ -77,21 +78,29 @@ test('poll for reading runs it', async () => {
   assert.is(shell.compute.queries.length, 1)
 })
 
-for (const [thrown, seen] of [
-  ['ENOEXEC', 'ENOEXEC'],
-  ['EIO', 'EIO'],
+const SYNTAX = { name: 'SyntaxError', message: 'no', stack: '', line: 3, column: 5 }
+
+for (const [name, thrown, seen, message] of [
+  [
+    'does not compile',
+    guestRunError(SYNTAX, 'compile'),
+    'ENOEXEC',
+    'SyntaxError: no (line 3, column 5)\n',
+  ],
+  ['failed', guestRunError(SYNTAX, 'run'), 'EIO', 'SyntaxError: no (line 3, column 5)\n'],
+  ['was refused', new VfsError('EFBIG', 'too large'), 'EFBIG', 'too large\n'],
   // On this descriptor EAGAIN would say "not yet".
-  ['EAGAIN', 'EBUSY'],
+  ['came at a bad time', new VfsError('EAGAIN', 'later'), 'EBUSY', 'later\n'],
 ] as const) {
-  test(`${thrown} fails one read with ${seen}; the next ones give the message`, async () => {
+  test(`a query that ${name} fails one read with ${seen}; the next ones tell why`, async () => {
     const shell = new VirtualShell()
     const handle = await shell.openQuery()
     await shell.write(handle, 'a')
     const answer = codeOf(shell.read(handle))
     await settle()
-    shell.compute.queries[0]?.reject(new VfsError(thrown, 'what went wrong'))
+    shell.compute.queries[0]?.reject(thrown)
     assert.is(await answer, seen)
-    assert.is(await shell.read(handle), 'what went wrong\n')
+    assert.is(await shell.read(handle), message)
     assert.is(await shell.read(handle), '')
   })
 }

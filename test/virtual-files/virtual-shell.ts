@@ -12,6 +12,7 @@ import type {
 import { FakeCompute } from './fake-compute.ts'
 
 export const DIRECTORY = 'd1'
+export const PROGRAM: VirtualNode = { kind: 'compute', directory: DIRECTORY }
 export const ALICE: Caller = { uid: 1001, gid: 1001, groups: [50], pid: 7 }
 export const BOB: Caller = { uid: 1002, gid: 1002, groups: [], pid: 8 }
 
@@ -46,7 +47,7 @@ export class VirtualShell {
 
   async open(
     flags: number,
-    { caller = ALICE, node = { kind: 'compute', directory: DIRECTORY } as VirtualNode } = {},
+    { caller = ALICE, node = PROGRAM }: { caller?: Caller; node?: VirtualNode } = {},
   ): Promise<number> {
     const created = node.kind === 'compute' && (flags & O_CREAT) !== 0 && this.entry === undefined
     const { handle } = await this.ask({ op: 'open', node, flags, created, caller })
@@ -90,8 +91,7 @@ export class VirtualShell {
   }
 
   truncate(handle: number | undefined, sizeBytes: number): Promise<VirtualReply> {
-    const node: VirtualNode = { kind: 'compute', directory: DIRECTORY }
-    return this.ask({ op: 'truncate', node, handle, sizeBytes, caller: ALICE })
+    return this.ask({ op: 'truncate', node: PROGRAM, handle, sizeBytes, caller: ALICE })
   }
 
   unlink(): Promise<VirtualReply> {
