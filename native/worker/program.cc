@@ -32,6 +32,12 @@ struct State {
   Unit program;
   Unit library;
   std::vector<std::pair<Global<v8::Promise>, Global<Value>>> rejected;
+  // Where the last throw out of the program came from; for values that carry no stack.
+  struct {
+    Global<Value> value;
+    int line = 0;
+    int column = 0;
+  } thrown;
 };
 
 // V8's module and promise hooks are told nothing but the isolate. An isolate's entry is made when
@@ -164,6 +170,53 @@ void CompileProgram(const Arguments& args) {
   (as_library ? state.library : state.program) = std::move(unit);
 }
 
+bool IsPrograms(Isolate* isolate, Local<Value> script_name) {
+  if (script_name.IsEmpty() || !script_name->IsString()) return false;
+  String::Utf8Value name(isolate, script_name);
+  std::string_view text(*name ? *name : "", *name ? name.length() : 0);
+  return text == "program" || text == kLibraryName;
+}
+
+// Also notes where an exception came from, before it goes on.
+class Witness {
+ public:
+  Witness(Isolate* isolate, Local<Context> context)
+      : isolate_(isolate), context_(context), caught_(isolate) {}
+
+  ~Witness() {
+    if (!caught_.HasCaught() || caught_.HasTerminated()) return;
+    Local<v8::Message> message = caught_.Message();
+    if (!message.IsEmpty() && IsPrograms(isolate_, message->GetScriptResourceName())) {
+      auto& thrown = StateOf(isolate_).thrown;
+      thrown.value.Reset(isolate_, caught_.Exception());
+      thrown.line = message->GetLineNumber(context_).FromMaybe(0);
+      thrown.column = message->GetStartColumn(context_).FromMaybe(-1) + 1;
+    }
+    caught_.ReThrow();
+  }
+
+ private:
+  Isolate* isolate_;
+  Local<Context> context_;
+  v8::TryCatch caught_;
+};
+
+// callProgram(function, argument): what the function returns or throws.
+void CallProgram(const Arguments& args) {
+  Isolate* isolate = args.GetIsolate();
+  Local<Context> context = isolate->GetCurrentContext();
+  if (args.Length() != 2 || !args[0]->IsFunction()) {
+    return Throw(isolate, "callProgram: wrong arguments");
+  }
+  Witness witness(isolate, context);
+  Local<Value> argument[] = {args[1]};
+  Local<Value> result;
+  if (args[0].As<v8::Function>()->Call(context, v8::Undefined(isolate), 1, argument)
+          .ToLocal(&result)) {
+    args.GetReturnValue().Set(result);
+  }
+}
+
 // evaluateProgram(): a script's completion value; a module's evaluation promise. Throws what it
 // throws.
 void EvaluateProgram(const Arguments& args) {
@@ -171,6 +224,7 @@ void EvaluateProgram(const Arguments& args) {
   Local<Context> context = isolate->GetCurrentContext();
   State& state = StateOf(isolate);
   if (!state.program.present()) return Throw(isolate, "evaluateProgram: nothing is compiled");
+  Witness witness(isolate, context);
   Local<Value> result;
   if (state.program.module.IsEmpty()) {
     if (!state.program.script.Get(isolate)->Run(context).ToLocal(&result)) return;
@@ -198,13 +252,6 @@ std::string Frame(Isolate* isolate, Local<v8::StackFrame> frame) {
   return "    at " + (called.empty() ? place : called + " (" + place + ")");
 }
 
-bool IsPrograms(Isolate* isolate, Local<Value> script_name) {
-  if (script_name.IsEmpty() || !script_name->IsString()) return false;
-  String::Utf8Value name(isolate, script_name);
-  std::string_view text(*name ? *name : "", *name ? name.length() : 0);
-  return text == "program" || text == kLibraryName;
-}
-
 // whereThrown(value): [frames, line, column] as V8 recorded them when the error was made, the
 // program's own frames only. Reads no property, so no guest code runs.
 void WhereThrown(const Arguments& args) {
@@ -227,7 +274,11 @@ void WhereThrown(const Arguments& args) {
       frames += Frame(isolate, frame);
     }
   }
-  if (frames.empty()) {
+  State& state = StateOf(isolate);
+  if (frames.empty() && !state.thrown.value.IsEmpty() && state.thrown.value == args[0]) {
+    line = NumberOrUndefined(isolate, v8::Just(state.thrown.line), 0);
+    column = NumberOrUndefined(isolate, v8::Just(state.thrown.column), 0);
+  } else if (frames.empty()) {
     Local<v8::Message> message = v8::Exception::CreateMessage(isolate, args[0]);
     if (!message.IsEmpty() && IsPrograms(isolate, message->GetScriptResourceName())) {
       line = NumberOrUndefined(isolate, message->GetLineNumber(context), 0);
@@ -288,6 +339,7 @@ void InstallProgram(Isolate* isolate, Local<Context> context, Local<v8::Object> 
   isolate->SetCaptureStackTraceForUncaughtExceptions(true, 32, v8::StackTrace::kDetailed);
   Define(context, target, "compileProgram", CompileProgram);
   Define(context, target, "evaluateProgram", EvaluateProgram);
+  Define(context, target, "callProgram", CallProgram);
   Define(context, target, "programNamespace", ProgramNamespace);
   Define(context, target, "whereThrown", WhereThrown);
   Define(context, target, "unhandledRejection", UnhandledRejection);

@@ -36,12 +36,75 @@ MaybeLocal<String> OneByte(Isolate* isolate, const uint8_t* data, size_t size) {
   return String::NewFromOneByte(isolate, data, NewStringType::kNormal, static_cast<int>(size));
 }
 
+// UTF-8 to UTF-16; the number of units, or -1 if the bytes are not valid UTF-8. `out` has room for
+// one unit a byte. V8's own decoder takes every byte through a state machine; here runs of ASCII are
+// widened a word at a time, and the rest is a branch a character.
+ptrdiff_t Transcode(const uint8_t* data, size_t size, uint16_t* out) {
+  const uint16_t* start = out;
+  const uint8_t* at = data;
+  const uint8_t* end = data + size;
+  const auto continues = [](uint8_t byte) { return (byte & 0xc0) == 0x80; };
+  while (at < end) {
+    while (end - at >= 8) {
+      uint64_t word;
+      std::memcpy(&word, at, 8);
+      if (word & 0x8080808080808080u) break;
+      for (int i = 0; i < 8; i++) out[i] = at[i];
+      at += 8;
+      out += 8;
+    }
+    if (at == end) break;
+    const uint8_t lead = *at;
+    if (lead < 0x80) {
+      *out++ = lead;
+      at++;
+    } else if (lead < 0xe0) {
+      if (lead < 0xc2 || end - at < 2 || !continues(at[1])) return -1;
+      *out++ = static_cast<uint16_t>((lead & 0x1f) << 6 | (at[1] & 0x3f));
+      at += 2;
+    } else if (lead < 0xf0) {
+      if (end - at < 3 || !continues(at[1]) || !continues(at[2])) return -1;
+      const uint32_t point = (lead & 0x0fu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
+      if (point < 0x800 || (point >= 0xd800 && point < 0xe000)) return -1;
+      *out++ = static_cast<uint16_t>(point);
+      at += 3;
+    } else {
+      if (lead > 0xf4 || end - at < 4 || !continues(at[1]) || !continues(at[2]) ||
+          !continues(at[3])) {
+        return -1;
+      }
+      const uint32_t point = (lead & 0x07u) << 18 | (at[1] & 0x3fu) << 12 |
+                             (at[2] & 0x3fu) << 6 | (at[3] & 0x3fu);
+      if (point < 0x10000 || point > 0x10ffff) return -1;
+      *out++ = static_cast<uint16_t>(0xd7c0 + (point >> 10));
+      *out++ = static_cast<uint16_t>(0xdc00 + (point & 0x3ff));
+      at += 4;
+    }
+  }
+  return out - start;
+}
+
+// Where transcoding pays: lines. A longer text goes to V8, which needs no second buffer.
+constexpr size_t kTranscodeBytes = 1 << 20;
+
 // Invalid sequences become U+FFFD as the Encoding Standard has it; V8's decoder follows that.
-MaybeLocal<String> Decode(Isolate* isolate, const uint8_t* data, size_t size) {
-  if (IsAscii(data, size)) return OneByte(isolate, data, size);
+MaybeLocal<String> DecodeMultibyte(Isolate* isolate, const uint8_t* data, size_t size) {
   if (size > String::kMaxLength) return {};
+  if (size <= kTranscodeBytes) {
+    static thread_local std::vector<uint16_t> units;
+    if (units.size() < size) units.resize(size);
+    const ptrdiff_t count = Transcode(data, size, units.data());
+    if (count >= 0) {
+      return String::NewFromTwoByte(isolate, units.data(), NewStringType::kNormal,
+                                    static_cast<int>(count));
+    }
+  }
   return String::NewFromUtf8(isolate, reinterpret_cast<const char*>(data), NewStringType::kNormal,
                              static_cast<int>(size));
+}
+
+MaybeLocal<String> Decode(Isolate* isolate, const uint8_t* data, size_t size) {
+  return IsAscii(data, size) ? OneByte(isolate, data, size) : DecodeMultibyte(isolate, data, size);
 }
 
 // preadInto(fd, bytes, at, length, position): bytes read, or the errno, negated.

@@ -1,6 +1,7 @@
 /** The guest runtime: an isolate with the API of `docs/guest-api.md` in it, used for one run. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { stripTypeScriptTypes } from 'node:module'
+import { setFlagsFromString } from 'node:v8'
 import { fileURLToPath } from 'node:url'
 import ivm from 'isolated-vm'
 import type { GuestError, RunLimits } from '../../sandbox/types.ts'
@@ -34,6 +35,9 @@ export interface GuestSlot {
   poisoned(): boolean
   dispose(): void
 }
+
+// Else the position of an error is worked out later, and where the stack ran out, it cannot be.
+setFlagsFromString('--no-enable-lazy-source-positions')
 
 // Time zone and locale must not make the same program differ between machines.
 process.env['TZ'] = 'UTC'

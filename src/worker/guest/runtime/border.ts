@@ -15,6 +15,7 @@ export interface Natives {
   cloneValue(value: unknown, moved: ArrayBuffer[]): unknown
   compileProgram(source: string, asModule: boolean, asLibrary: boolean): CompileFailure | undefined
   evaluateProgram(): unknown
+  callProgram(program: (dir: object) => unknown, dir: object): unknown
   programNamespace(): { default?: unknown } | undefined
   whereThrown(
     value: unknown,

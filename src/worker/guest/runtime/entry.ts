@@ -3,10 +3,11 @@
  * each source, `run` and then, when the microtasks have run dry, `finish`. All give strings.
  */
 import { type Bounds, type HostCallList, type Natives, connect, natives } from './border.ts'
+import { setClock } from './clock.ts'
 import { describeFailure, runtimeFailure } from './failure.ts'
 import { InputDirectory } from './files.ts'
 import { installGlobals } from './globals.ts'
-import { apply, record, resolved, stringifyJson, then } from './primordials.ts'
+import { record, resolved, stringifyJson, then } from './primordials.ts'
 import { emit, resultFailure, unfinishedResults } from './results.ts'
 
 let settled = false
@@ -45,7 +46,9 @@ function settle(value: unknown): void {
 
 /** A program is a function of `dir`, or else the value itself. */
 function valueOf(program: unknown, dir: InputDirectory): unknown {
-  return typeof program === 'function' ? apply(program, undefined, [dir]) : program
+  return typeof program === 'function'
+    ? natives.callProgram(program as (dir: object) => unknown, dir)
+    : program
 }
 
 function rejected(error: unknown): void {
@@ -61,7 +64,8 @@ function follow(value: unknown, done: (value: unknown) => void): void {
   then(resolved(value), done, rejected)
 }
 
-export function run(): void {
+export function run(nowMs: number): void {
+  setClock(nowMs)
   const dir = new InputDirectory('')
   try {
     const evaluated = natives.evaluateProgram()

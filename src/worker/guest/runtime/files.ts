@@ -2,6 +2,7 @@
 import { answer, host, natives } from './border.ts'
 import { compareNames, globWalk } from './glob.ts'
 import { readChunks, readLines } from './lines.ts'
+import { rekey } from './random.ts'
 import {
   Error,
   RangeError,
@@ -49,6 +50,7 @@ function stat(path: string): Attributes {
   // A link counts as the file that it leads to.
   const [fd, targetSize, targetMtime] = split(answer(host.open(path), path), ' ')
   host.close(+(fd ?? -1))
+  rekey()
   return { kind: 'file', sizeBytes: +(targetSize ?? 0), mtimeMs: +(targetMtime ?? 0) }
 }
 
@@ -72,6 +74,7 @@ export function listDirectory(path: string): [name: string, kind: string][] {
 
 function openRange(path: string, from: number, to: number): Opened {
   const [fdText, sizeText] = split(answer(host.open(path), path), ' ')
+  rekey()
   const fd = +(fdText ?? -1)
   let position = min(from, +(sizeText ?? 0))
   let end = max(position, min(to, +(sizeText ?? 0)))

@@ -51,6 +51,7 @@ export const charCodeAt = uncurryThis(String.prototype.charCodeAt)
 export const indexOf = uncurryThis(String.prototype.indexOf)
 export const padEnd = uncurryThis(String.prototype.padEnd)
 export const repeat = uncurryThis(String.prototype.repeat)
+export const toWellFormed = uncurryThis(String.prototype.toWellFormed)
 export const lower = uncurryThis(String.prototype.toLowerCase)
 export const split = uncurryThis(
   String.prototype.split as (this: string, separator: string, limit?: number) => string[],
@@ -114,3 +115,5 @@ export const setAdd = uncurryThis(Set.prototype.add)
 export const setDelete = uncurryThis(Set.prototype.delete)
 export const mapForEach = uncurryThis(Map.prototype.forEach)
 export const setForEach = uncurryThis(Set.prototype.forEach)
+
+export const compareUnits = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
