@@ -44,7 +44,7 @@ export interface JailedOptions {
   /** Called with each frame that the program sends. */
   readonly onFrame?: (frame: Buffer) => void
   /** Called until the program has ended. */
-  readonly watch?: (usage: { residentBytes: number; dataBytes: number }) => 'go on' | 'kill'
+  readonly watch?: (usage: { residentBytes: number }) => 'go on' | 'kill'
 }
 
 const SIGSYS = 31
@@ -71,6 +71,9 @@ export async function runJailed(program: string, options: JailedOptions): Promis
   if (options.inputFd !== undefined) channel.send(Buffer.from('i'), options.inputFd)
   if (options.spoolFd !== undefined) channel.send(Buffer.from('s'), options.spoolFd)
   const deadline = setTimeout(() => jailed.kill(), 30_000)
+  const watcher = setInterval(() => {
+    if (options.watch?.(jailed.memory()) === 'kill') jailed.kill()
+  }, 10)
   try {
     const status = await ended
     const attempts = new Map<string, string>()
@@ -83,6 +86,7 @@ export async function runJailed(program: string, options: JailedOptions): Promis
     return { attempts, status }
   } finally {
     clearTimeout(deadline)
+    clearInterval(watcher)
     channel.close()
     jailed.close()
   }

@@ -81,6 +81,13 @@ const Attack kAttacks[] = {
          (void)reinterpret_cast<volatile char*>(address)[offset];
        return kEnough;
      }},
+    // Takes some, under a name that reads like the line by which it is measured, and waits.
+    {"memory-under-a-false-name", [](const Loot&) {
+       call(__NR_prctl, 15 /* PR_SET_NAME */, reinterpret_cast<long>("VmRSS:\t1 kB"));
+       for (int i = 0; i < 3; ++i) touch(anonymous(PROT_READ | PROT_WRITE, MAP_PRIVATE));
+       const timespec hour{3600, 0};
+       return call(__NR_nanosleep, reinterpret_cast<long>(&hour), 0);
+     }},
     {"memory-lock-all", [](const Loot&) { return call(__NR_mlockall, MCL_CURRENT | MCL_FUTURE); }},
     {"memory-numa", [](const Loot&) { return call(__NR_move_pages, 1, 0, 0, 0, 0, 0); }},
     {"threads", [](const Loot&) {

@@ -10,7 +10,7 @@ import * as assert from 'uvu/assert'
 import { addon } from '../../../src/addon/index.ts'
 import { openVolume } from '../../../src/file-server/volume.ts'
 import { buildAttacks, type JailedOptions, type JailedRun, runJailed } from './attack-program.ts'
-import { BY_THE_CLONE, NOT_REFUSED, WITH_BOTH_FILTERS, WITH_LAUNCH_FILTER } from './refusals.ts'
+import { BY_THE_CLONE, MEASURED, WITH_BOTH_FILTERS, WITH_LAUNCH_FILTER } from './refusals.ts'
 
 const exec = promisify(execFile)
 const MiB = 1024 * 1024
@@ -64,7 +64,7 @@ const listed = async (): Promise<string[]> =>
   (await exec(program, ['--list'])).stdout.trim().split('\n')
 
 test('every attack has its refusal', async () => {
-  const names = (await listed()).filter((name) => !NOT_REFUSED.has(name))
+  const names = (await listed()).filter((name) => !MEASURED.has(name))
   assert.equal(names.toSorted(), [...WITH_BOTH_FILTERS.keys()].toSorted())
 })
 
@@ -123,6 +123,21 @@ test('an input is read through a read-only clone of the backing', async () => {
     found.set(name, /refused (\w+)/.exec(output)?.[1] ?? output)
   }
   assert.equal(Object.fromEntries(found), Object.fromEntries(BY_THE_CLONE))
+})
+
+test('memory that no limit refuses is seen by the watcher', async () => {
+  for (const name of MEASURED) {
+    let most = 0
+    const { status } = await attack({
+      names: [name],
+      watch: ({ residentBytes }) => {
+        most = Math.max(most, residentBytes)
+        return most > 40 * MiB ? 'kill' : 'go on'
+      },
+    })
+    assert.is(status, 128 + 9, `${name} ended by itself`)
+    assert.ok(most > 40 * MiB, `${name} was seen with ${most} bytes only`)
+  }
 })
 
 test.run()
