@@ -303,6 +303,7 @@ test('rm detaches, and who has it open writes to nothing', async () => {
   await shell.write(writer, 'new')
   await shell.close(orphan)
   assert.is(shell.entry?.writing, true)
+  assert.is(await shell.read(await shell.open(O_RDONLY)), 'new')
   await shell.close(writer)
   assert.is(shell.program, 'new')
   assert.equal(shell.compute.calls, ['detach by 1001', 'stage new'])
@@ -364,8 +365,11 @@ test('handles and held bytes are bounded, and come back', async () => {
   await shell.truncate(second, 0)
   await shell.write(second, 'x'.repeat(80))
   await shell.close(second)
-  const third = await shell.open(CREATE)
-  await shell.write(third, 'x'.repeat(80))
+  // Readers hold bytes too.
+  const reader = await shell.open(O_RDONLY)
+  assert.is(await codeOf(shell.open(O_RDONLY)), 'ENOBUFS')
+  await shell.close(reader)
+  await shell.write(await shell.open(CREATE), 'x'.repeat(80))
 })
 
 test('after the end nothing is answered', async () => {
