@@ -73,7 +73,9 @@ Napi::Function Process::define(Napi::Env env) {
 }
 
 Process::Process(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<Process>(info), pid_(info[0].As<Napi::Number>().Int32Value()) {
+    : Napi::ObjectWrap<Process>(info),
+      pid_(info[0].As<Napi::Number>().Int32Value()),
+      id_(info[1].As<Napi::Number>().Uint32Value()) {
   pidfd_.reset(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
   if (!pidfd_) throw_errno(info.Env(), "pidfd_open");
   const std::string path = "/proc/" + std::to_string(pid_) + "/status";
@@ -129,10 +131,8 @@ Napi::Value Process::limit(const Napi::CallbackInfo& info) {
   if (!alive()) return Napi::Boolean::New(env, false);
   const rlim_t soft = std::isinf(bytes) ? RLIM_INFINITY : static_cast<rlim_t>(bytes);
   int error = set_soft_limit(pid_, resource, soft);
-  struct stat owner{};
-  // The open file of /proc belongs to the process, so its owner is the one to be.
-  if (error == EPERM && geteuid() == 0 && fstat(status_.get(), &owner) == 0 && owner.st_uid != 0)
-    error = set_soft_limit_as(owner.st_uid, owner.st_gid, pid_, resource, soft);
+  if (error == EPERM && geteuid() == 0 && id_ != 0)
+    error = set_soft_limit_as(id_, id_, pid_, resource, soft);
   return Napi::Boolean::New(env, error == 0);
 }
 

@@ -10,7 +10,8 @@ namespace insitu {
 // One worker process, held by descriptors so that a reused pid is never met: a pidfd, and its
 // /proc/PID/status. Every method is quick and never throws because the process is gone.
 //
-//   new Process(pid)                        throws when there is no such process
+//   new Process(pid, id)                    its uid and gid, 0 when they are the daemon's own;
+//                                           throws when there is no such process
 //   kill(): void                            SIGKILL
 //   cpuMs(): number                         all threads; 0 when it is gone
 //   memory(): {residentBytes, peakBytes, dataBytes}      zeros when it is gone
@@ -32,6 +33,7 @@ class Process : public Napi::ObjectWrap<Process> {
   bool alive() const;
 
   pid_t pid_;
+  uid_t id_;
   UniqueFd pidfd_;
   UniqueFd status_;
 };

@@ -6,8 +6,8 @@ export interface SandboxAddon {
       onFrame: (frame: Buffer) => void,
       onEnd: (why: string) => void,
     ) => NativeChannel
-    /** Throws when there is no such process. */
-    readonly Process: new (pid: number) => NativeProcess
+    /** `id`: its uid and gid, 0 when they are ours. Throws when there is no such process. */
+    readonly Process: new (pid: number, id: number) => NativeProcess
     /** [the daemon's end, the worker's end], SOCK_SEQPACKET. */
     socketPair(): [number, number]
     /** [reading end, non-blocking; writing end]. */

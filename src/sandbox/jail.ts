@@ -125,7 +125,7 @@ export function launch(program: Program): Launched {
       env: program.jail === 'bubblewrap' ? {} : { ...ENVIRONMENT, LD_LIBRARY_PATH: '' },
       cwd: '/',
     })
-    return { child, socketFd, process: findProcess(child, program.jail) }
+    return { child, socketFd, process: findProcess(child, program) }
   } catch (error) {
     closeSync(socketFd)
     throw error
@@ -135,13 +135,12 @@ export function launch(program: Program): Launched {
 }
 
 function launcherArguments(program: Program): string[] {
-  const root = process.geteuid?.() === 0
   const args: string[] = []
   if (program.jail === 'unsafe-none') return ['--filter-self', '--', program.path, ...program.args]
   const bubblewrap = findBubblewrap()
   if (bubblewrap === undefined) throw new JailError(NO_BUBBLEWRAP)
-  if (root) {
-    const id = String(FIRST_WORKER_ID + program.slot)
+  const id = String(workerId(program.slot))
+  if (id !== '0') {
     args.push('--identity', id, id, '--stage', STAGE)
   }
   for (const bind of [...libraryTree(), ...program.binds])
@@ -154,8 +153,13 @@ function launcherArguments(program: Program): string[] {
   return args
 }
 
+/** Its uid and gid; 0: the daemon has only its own to give. */
+function workerId(slot: number): number {
+  return process.geteuid?.() === 0 ? FIRST_WORKER_ID + slot : 0
+}
+
 /** Bubblewrap tells on its info descriptor which process its child is, before it lets it go on. */
-async function findProcess(child: ChildProcess, jail: Jail): Promise<NativeProcess> {
+async function findProcess(child: ChildProcess, program: Program): Promise<NativeProcess> {
   const info = child.stdio[INFO_FD] as Readable
   if (child.pid === undefined) {
     const [error] = await new Promise<unknown[]>((resolve) =>
@@ -163,9 +167,9 @@ async function findProcess(child: ChildProcess, jail: Jail): Promise<NativeProce
     )
     throw new JailError(`the launcher does not start: ${String(error)}`)
   }
-  if (jail === 'unsafe-none') {
+  if (program.jail === 'unsafe-none') {
     info.destroy()
-    return new addon.sandbox.Process(child.pid)
+    return new addon.sandbox.Process(child.pid, 0)
   }
   let text = ''
   try {
@@ -175,7 +179,7 @@ async function findProcess(child: ChildProcess, jail: Jail): Promise<NativeProce
   }
   const pid = /"child-pid":\s*(\d+)/.exec(text)?.[1]
   if (pid === undefined) throw new JailError('bubblewrap made no jail')
-  return new addon.sandbox.Process(Number(pid))
+  return new addon.sandbox.Process(Number(pid), workerId(program.slot))
 }
 
 const NO_BUBBLEWRAP =

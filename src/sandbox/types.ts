@@ -113,7 +113,13 @@ export interface SandboxOptions {
   readonly jail: 'bubblewrap' | 'unsafe-none'
   readonly maxWorkers: number
   readonly idleWorkers: number
+  /** Of each tenant. */
   readonly queuedRuns: number
   /** Idle workers die after this. */
   readonly idleMs: number
+  /** Where large results are spooled, in files without names; the system's temporary folder if not
+   * given. Best on the file system of the results store. */
+  readonly spoolDirectory?: string
+  /** What isolates in waiting are made for: the limits that most runs have. */
+  readonly warmLimits?: RunLimits
 }

@@ -1,0 +1,204 @@
+/** Runs hostile programs, each in a jailed worker process (docs/sandbox.md). */
+import { tmpdir } from 'node:os'
+import type { Principal } from '../file-server/types.ts'
+import { DEFAULT_RUN_LIMITS } from '../config/limits.ts'
+import { type Answer, compile, execute } from './conversation.ts'
+import { holds, type Job, type Member, ownerOf, Pool, PoolRefusal } from './pool.ts'
+import type {
+  CheckOutcome,
+  GuestError,
+  LimitName,
+  Run,
+  RunLimits,
+  RunOutcome,
+  RunRequest,
+  Sandbox,
+  SandboxOptions,
+  Usage,
+} from './types.ts'
+import { Watch } from './watch.ts'
+import { type Death, type Worker, WorkerDeath } from './worker.ts'
+
+const NO_USAGE: Usage = { wallMs: 0, cpuMs: 0, peakMemoryBytes: 0 }
+
+export function createSandbox(options: SandboxOptions): Sandbox {
+  return new WorkerSandbox(options)
+}
+
+type Asked = Pick<RunRequest, 'tenant' | 'principal' | 'source' | 'limits'> & {
+  readonly library: Uint8Array | undefined
+}
+
+class WorkerSandbox implements Sandbox {
+  readonly #pool: Pool
+  readonly #watch = new Watch()
+  readonly #spoolDirectory: string
+  #kills = 0
+
+  constructor(options: SandboxOptions) {
+    this.#pool = new Pool(options, options.warmLimits ?? DEFAULT_RUN_LIMITS)
+    this.#spoolDirectory = options.spoolDirectory ?? tmpdir()
+  }
+
+  async check(request: Omit<Asked, 'library'>): Promise<CheckOutcome> {
+    const asked = { ...request, library: undefined }
+    const outcome = await this.#perform(asked, () => Promise.resolve(NOTHING_EMITTED)).outcome
+    switch (outcome.status) {
+      case 'ok':
+        return { status: 'ok' }
+      case 'failed':
+        return { status: 'failed', error: outcome.error }
+      case 'over-limit':
+        return { status: 'over-limit', limit: outcome.limit, message: outcome.message }
+      case 'cancelled':
+        return { status: 'crashed', message: 'the sandbox was closed' }
+      case 'crashed':
+      case 'unavailable':
+        return { status: outcome.status, message: outcome.message }
+    }
+  }
+
+  run(request: RunRequest): Run {
+    return this.#perform(request, async (member) => {
+      member.loaded = undefined
+      const { answer, retire } = await execute(member.worker, request, this.#spoolDirectory)
+      if (retire) member.worker.kill({ kind: 'cancelled' })
+      return answer
+    })
+  }
+
+  warm(tenant: string, principal: Principal): void {
+    this.#pool.warm(ownerOf(tenant, principal))
+  }
+
+  statistics(): ReturnType<Sandbox['statistics']> {
+    return { ...this.#pool.statistics(), kills: this.#kills }
+  }
+
+  close(): Promise<void> {
+    return this.#pool.close()
+  }
+
+  /** Compiles in a worker, unless that very program is compiled there, then does `work`. */
+  #perform(asked: Asked, work: (member: Member) => Promise<Answer>): Run {
+    const tooLarge = overProgramLimit(asked)
+    if (tooLarge !== undefined)
+      return { outcome: Promise.resolve({ ...tooLarge, usage: NO_USAGE }), cancel: () => undefined }
+
+    const { tenant, source, library } = asked
+    const job = { tenant, owner: ownerOf(tenant, asked.principal), source, library }
+    const ticket = this.#pool.take(job)
+    let worker: Worker | undefined
+    const converse = async (): Promise<RunOutcome> => {
+      let member: Member
+      try {
+        member = await ticket.member
+      } catch (error) {
+        return { ...refused(error), usage: NO_USAGE }
+      }
+      worker = member.worker
+      return this.#converse(member, job, asked.limits, work)
+    }
+    return {
+      outcome: converse(),
+      cancel: () => {
+        if (!ticket.cancel()) worker?.kill({ kind: 'cancelled' })
+      },
+    }
+  }
+
+  async #converse(
+    member: Member,
+    job: Job,
+    limits: RunLimits,
+    work: (member: Member) => Promise<Answer>,
+  ): Promise<RunOutcome> {
+    const watched = this.#watch.start(member.worker, limits)
+    const answer = await this.#answer(member, job, limits, work).catch((error: unknown) => {
+      const death =
+        error instanceof WorkerDeath
+          ? error.death
+          : member.worker.kill({ kind: 'crashed', message: sentence(error) }).death
+      this.#kills += 1
+      return answerOfDeath(death)
+    })
+    const usage = this.#watch.stop(watched)
+    this.#pool.giveBack(member, answer.status === 'ok' || answer.status === 'failed')
+    return { ...answer, usage }
+  }
+
+  async #answer(
+    member: Member,
+    job: Job,
+    limits: RunLimits,
+    work: (member: Member) => Promise<Answer>,
+  ): Promise<Answer> {
+    const { worker } = member
+    const fits = sameLimits(worker.limits, limits)
+    if (!fits || !holds(member, job)) {
+      if (!fits || member.loaded !== undefined) await worker.renew(limits)
+      member.loaded = undefined
+      const { error, retire } = await compile(worker, job.source, job.library)
+      if (retire) worker.kill({ kind: 'cancelled' })
+      if (error !== undefined) return answerOfError('compile', error)
+      member.loaded = job
+    }
+    const answer = await work(member)
+    return answer.status === 'failed' ? answerOfError('run', answer.error) : answer
+  }
+}
+
+const NOTHING_EMITTED: Answer = { status: 'ok', results: [], spoolFd: undefined }
+
+function overProgramLimit({ source, library, limits }: Asked): Answer | undefined {
+  const sizeBytes = Math.max(source.length, library?.length ?? 0)
+  if (sizeBytes <= limits.programBytes) return undefined
+  const message = `the program has ${sizeBytes} bytes, and ${limits.programBytes} are allowed`
+  return { status: 'over-limit', limit: 'program', message }
+}
+
+/** Two errors are not the program's but of what holds it (src/worker/guest). A program may name its
+ * own errors so too: it is then reported as over a limit, which harms nobody but itself. */
+function answerOfError(phase: 'compile' | 'run', error: GuestError): Answer {
+  const limit = LIMIT_ERRORS.get(error.name)
+  if (limit !== undefined) return { status: 'over-limit', limit, message: error.message }
+  return { status: 'failed', phase, error }
+}
+
+const LIMIT_ERRORS = new Map<string, LimitName>([
+  ['MemoryLimitError', 'memory'],
+  ['TimeLimitError', 'wall'],
+])
+
+function answerOfDeath(death: Death): Answer {
+  switch (death.kind) {
+    case 'limit':
+      return { status: 'over-limit', limit: death.limit, message: death.message }
+    case 'cancelled':
+      return { status: 'cancelled' }
+    case 'crashed':
+      return { status: 'crashed', message: death.message }
+    case 'not-launched':
+      return { status: 'unavailable', message: death.message }
+  }
+}
+
+function refused(error: unknown): Answer {
+  if (!(error instanceof PoolRefusal)) return { status: 'crashed', message: sentence(error) }
+  switch (error.reason) {
+    case 'queue':
+      return { status: 'over-limit', limit: 'queue', message: error.message }
+    case 'unavailable':
+      return { status: 'unavailable', message: error.message }
+    case 'cancelled':
+      return { status: 'cancelled' }
+  }
+}
+
+function sentence(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+function sameLimits(a: RunLimits, b: RunLimits): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b)
+}

@@ -1,0 +1,291 @@
+/**
+ * Who gets which worker. A worker serves one principal of one tenant from its first program to its
+ * end; blank ones wait so that nobody waits for a process to start. Every program gets an isolate of
+ * its own, made while the worker is idle.
+ */
+import type { Principal } from '../file-server/types.ts'
+import { FairQueue } from './fair-queue.ts'
+import type { Jail } from './jail.ts'
+import type { RunLimits, SandboxOptions } from './types.ts'
+import { Worker, WorkerDeath } from './worker.ts'
+
+/** After that many programs a worker is replaced: whatever leaks in it, leaks no further. */
+const MAX_PROGRAMS = 1_000
+
+/** Blank workers for later are started once the one who is served now has had the processor. */
+const RESERVE_DELAY_MS = 100
+
+/** Between attempts to start workers after one failed. */
+const RETRY_MS = 1_000
+
+export interface Job {
+  readonly tenant: string
+  readonly owner: string
+  readonly source: Uint8Array
+  readonly library: Uint8Array | undefined
+}
+
+export interface Member {
+  readonly worker: Worker
+  state: 'starting' | 'idle' | 'busy' | 'renewing'
+  /** undefined: blank. */
+  owner: string | undefined
+  /** What its isolate has compiled and not run. */
+  loaded: { readonly source: Uint8Array; readonly library: Uint8Array | undefined } | undefined
+  programs: number
+  idleTimer: NodeJS.Timeout | undefined
+}
+
+export interface Ticket {
+  /** Rejects with PoolRefusal. */
+  readonly member: Promise<Member>
+  /** Gives the place in the queue up; false when a worker was given already. */
+  cancel(): boolean
+}
+
+export class PoolRefusal extends Error {
+  override readonly name = 'PoolRefusal'
+  readonly reason: 'queue' | 'unavailable' | 'cancelled'
+
+  constructor(reason: PoolRefusal['reason'], message: string) {
+    super(message)
+    this.reason = reason
+  }
+}
+
+interface Waiting extends PromiseWithResolvers<Member> {
+  readonly job: Job
+}
+
+export function ownerOf(tenant: string, principal: Principal): string {
+  const groups = [...principal.groups].toSorted((a, b) => a - b)
+  return JSON.stringify([tenant, principal.uid, principal.gid, groups])
+}
+
+export class Pool {
+  readonly #options: SandboxOptions
+  readonly #warmLimits: RunLimits
+  readonly #launch: (jail: Jail, slot: number, limits: RunLimits) => Worker
+  readonly #members = new Set<Member>()
+  readonly #queue: FairQueue<Waiting>
+  readonly #slots = new Set<number>()
+  #reserveTimer: NodeJS.Timeout | undefined
+  /** A start failed: until then (performance.now), what is there has to do. */
+  #retryAt = 0
+  #closed = false
+
+  constructor(
+    options: SandboxOptions,
+    warmLimits: RunLimits,
+    launch: (jail: Jail, slot: number, limits: RunLimits) => Worker = (...args) =>
+      new Worker(...args),
+  ) {
+    this.#options = options
+    this.#warmLimits = warmLimits
+    this.#launch = launch
+    this.#queue = new FairQueue(options.queuedRuns)
+    this.#fillReserve()
+  }
+
+  take(job: Job): Ticket {
+    const waiting: Waiting = { ...Promise.withResolvers<Member>(), job }
+    if (this.#closed) waiting.reject(new PoolRefusal('cancelled', 'the sandbox is closed'))
+    else if (!this.#queue.push(job.tenant, waiting)) {
+      const message = `${this.#options.queuedRuns} programs wait already: try again later`
+      waiting.reject(new PoolRefusal('queue', message))
+    }
+    this.#pump()
+    return {
+      member: waiting.promise,
+      cancel: () => {
+        if (!this.#queue.remove(job.tenant, waiting)) return false
+        waiting.reject(new PoolRefusal('cancelled', 'cancelled while it waited'))
+        return true
+      },
+    }
+  }
+
+  /** `sound`: it may serve its principal again. */
+  giveBack(member: Member, sound: boolean): void {
+    const { worker } = member
+    member.programs += 1
+    if (!sound || this.#closed || member.programs >= MAX_PROGRAMS)
+      worker.kill({ kind: 'cancelled' })
+    if (worker.dead) return
+    if (member.loaded !== undefined) this.#rest(member)
+    else void this.#renew(member)
+  }
+
+  /** Sees to it that this principal will not wait for a process to start. */
+  warm(owner: string): void {
+    for (const member of this.#members)
+      if (member.owner === owner || member.owner === undefined) return
+    this.#provision(1)
+  }
+
+  statistics(): { workers: number; idle: number; runs: number; queued: number } {
+    const states = [...this.#members].map((member) => member.state)
+    return {
+      workers: states.length,
+      idle: states.filter((state) => state === 'idle').length,
+      runs: states.filter((state) => state === 'busy').length,
+      queued: this.#queue.size,
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#reserveTimer)
+    this.#refuseAll(new PoolRefusal('cancelled', 'the sandbox was closed'))
+    const members = [...this.#members]
+    for (const { worker } of members) worker.kill({ kind: 'cancelled' })
+    await Promise.all(members.map(({ worker }) => worker.gone))
+  }
+
+  /** Gives idle workers to those who wait. */
+  #pump(): void {
+    for (let served = true; served;) {
+      served = false
+      for (const [tenant, { job }] of this.#queue.heads()) {
+        const member = this.#pick(job)
+        if (member === undefined) continue
+        const waiting = this.#queue.shift(tenant)
+        clearTimeout(member.idleTimer)
+        member.state = 'busy'
+        member.owner = job.owner
+        waiting?.resolve(member)
+        served = true
+      }
+    }
+    this.#provision()
+  }
+
+  /** The idle worker that costs least: compiled already, clean, blank, or holding something else. */
+  #pick(job: Job): Member | undefined {
+    let best: Member | undefined
+    let bestCost = Infinity
+    for (const member of this.#members) {
+      if (member.state !== 'idle' || member.worker.dead) continue
+      const own = member.owner === job.owner
+      if (!own && member.owner !== undefined) continue
+      const cost = holds(member, job) ? 0 : !own ? 2 : member.loaded === undefined ? 1 : 3
+      if (cost < bestCost) [best, bestCost] = [member, cost]
+    }
+    return best
+  }
+
+  /** Starts workers: at once for those who wait, a little later for the reserve. */
+  #provision(reserve = 0): void {
+    if (this.#closed) return
+    let coming = 0
+    for (const { state, owner } of this.#members)
+      if (state === 'starting' || (state === 'idle' && owner === undefined)) coming += 1
+    const missing = this.#queue.size + reserve - coming
+    for (let i = 0; i < missing; i += 1) if (!this.#start()) break
+    if (missing > 0 && this.#slots.size >= this.#options.maxWorkers) this.#evict()
+    this.#reserveTimer ??= setTimeout(() => this.#fillReserve(), RESERVE_DELAY_MS)
+  }
+
+  #fillReserve(): void {
+    this.#reserveTimer = undefined
+    if (this.#closed || performance.now() < this.#retryAt || this.#queue.size > 0) return
+    let blank = 0
+    for (const { owner } of this.#members) if (owner === undefined) blank += 1
+    for (; blank < this.#options.idleWorkers; blank += 1) if (!this.#start()) return
+  }
+
+  /** False when there is no room for another, or no use in trying. */
+  #start(): boolean {
+    if (this.#slots.size >= this.#options.maxWorkers) return false
+    if (this.#members.size > 0 && performance.now() < this.#retryAt) return false
+    let slot = 0
+    while (this.#slots.has(slot)) slot += 1
+    let worker: Worker
+    try {
+      worker = this.#launch(this.#options.jail, slot, this.#warmLimits)
+    } catch (error) {
+      this.#fail(error)
+      return false
+    }
+    const member: Member = {
+      worker,
+      state: 'starting',
+      owner: undefined,
+      loaded: undefined,
+      programs: 0,
+      idleTimer: undefined,
+    }
+    this.#slots.add(slot)
+    this.#members.add(member)
+    void worker.gone.then(() => {
+      clearTimeout(member.idleTimer)
+      this.#members.delete(member)
+      this.#slots.delete(slot)
+      this.#pump()
+    })
+    worker.launched().then(
+      () => this.#rest(member),
+      (error: unknown) => this.#fail(error),
+    )
+    return true
+  }
+
+  async #renew(member: Member): Promise<void> {
+    member.state = 'renewing'
+    try {
+      await member.worker.renew(member.worker.limits)
+      this.#rest(member)
+    } catch {
+      member.worker.kill({ kind: 'crashed', message: 'the worker did not make a new isolate' })
+    }
+  }
+
+  #rest(member: Member): void {
+    if (member.worker.dead) return
+    member.state = 'idle'
+    member.idleTimer = setTimeout(() => this.#idled(member), this.#options.idleMs)
+    member.idleTimer.unref()
+    this.#pump()
+  }
+
+  /** Blank ones stay as far as they are the reserve. */
+  #idled(member: Member): void {
+    if (member.state !== 'idle') return
+    const blank = [...this.#members].filter(({ owner }) => owner === undefined).length
+    if (member.owner !== undefined || blank > this.#options.idleWorkers)
+      member.worker.kill({ kind: 'cancelled' })
+  }
+
+  /** All places are taken and somebody waits: an idle worker of another principal goes. */
+  #evict(): void {
+    for (const { state, worker } of this.#members) if (state === 'idle' && worker.dead) return
+    for (const member of this.#members) {
+      if (member.state !== 'idle' || member.owner === undefined) continue
+      member.worker.kill({ kind: 'cancelled' })
+      return
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#closed) return
+    this.#retryAt = performance.now() + RETRY_MS
+    // Those who wait are served by the others, if there are any.
+    for (const { worker } of this.#members) if (!worker.dead) return
+    const death = error instanceof WorkerDeath ? error.death : undefined
+    const message =
+      death !== undefined && 'message' in death ? death.message : (error as Error).message
+    this.#refuseAll(new PoolRefusal('unavailable', message))
+  }
+
+  #refuseAll(refusal: PoolRefusal): void {
+    for (const waiting of this.#queue.clear()) waiting.reject(refusal)
+  }
+}
+
+export function holds(member: Member, job: Job): boolean {
+  const { loaded } = member
+  if (loaded === undefined || Buffer.compare(loaded.source, job.source) !== 0) return false
+  return loaded.library === undefined || job.library === undefined
+    ? loaded.library === job.library
+    : Buffer.compare(loaded.library, job.library) === 0
+}
