@@ -10,7 +10,9 @@ import type {
   Principal,
   ProgramEntry,
   Publication,
+  Volume,
 } from '../../src/file-server/types.ts'
+import { openVolume } from '../../src/file-server/volume.ts'
 import { DirectoryVolume } from '../support/directory-volume.ts'
 import { FakeSandbox, type Guest } from '../support/fake-sandbox.ts'
 
@@ -33,7 +35,7 @@ export class FakeFileServer {
 
 export class Bench {
   readonly root: string
-  readonly volume: DirectoryVolume
+  readonly volume: Volume
   readonly sandbox: FakeSandbox
   readonly log: string[] = []
   fileServer = new FakeFileServer()
@@ -47,7 +49,7 @@ export class Bench {
     options: Partial<ComputeOptions>,
   ) {
     this.root = root
-    this.volume = new DirectoryVolume(path.join(root, 'backing'))
+    this.volume = options.volume ?? new DirectoryVolume(path.join(root, 'backing'))
     this.sandbox = new FakeSandbox(guests)
     this.#options = options
     this.compute = this.#create()
@@ -58,6 +60,13 @@ export class Bench {
     options: Partial<ComputeOptions> = {},
   ): Promise<Bench> {
     return Bench.open(await fs.mkdtemp(path.join(os.tmpdir(), 'insitu-compute-')), guests, options)
+  }
+
+  /** Over the product's own volume. */
+  static async makeNative(guests: Record<string, Guest>): Promise<Bench> {
+    const root = await fs.mkdtemp(path.join(os.tmpdir(), 'insitu-compute-'))
+    await fs.mkdir(path.join(root, 'backing'))
+    return Bench.open(root, guests, { volume: await openVolume(path.join(root, 'backing')) })
   }
 
   /** Over what another process may have left in `root`. */
@@ -96,6 +105,11 @@ export class Bench {
     this.fileServer = new FakeFileServer()
     this.compute = this.#create()
     await this.compute.start()
+  }
+
+  get openSessions(): number {
+    if (!(this.volume instanceof DirectoryVolume)) throw new Error('this volume does not count')
+    return this.volume.openSessions
   }
 
   get state(): string {
@@ -144,6 +158,7 @@ export class Bench {
 
   async end(): Promise<void> {
     await this.compute.close()
+    this.volume.close()
     await fs.rm(this.root, { recursive: true, force: true })
   }
 }

@@ -15,7 +15,7 @@ import { Bench } from './bench.ts'
 const test = suite('compute: freshness, as a property')
 
 type Step =
-  | { readonly kind: 'write' | 'look' | 'stage' | 'rerun' | 'restart' }
+  | { readonly kind: 'write' | 'look' | 'stage' | 'rerun' }
   | { readonly kind: 'pause'; readonly turns: number }
 
 const step: fc.Arbitrary<Step> = fc.oneof(

@@ -331,9 +331,9 @@ test('every session is closed at the end', async () => {
   await bench.look()
   await bench.write('a', '22')
   await bench.look()
-  assert.is(bench.volume.openSessions, 1)
+  assert.is(bench.openSessions, 1)
   await bench.compute.close()
-  assert.is(bench.volume.openSessions, 0)
+  assert.is(bench.openSessions, 0)
   await bench.end()
 })
 

@@ -67,7 +67,7 @@ test('every failure has its errno and its reason', async () => {
   const thrown = (await ask(bench, 'throws').catch((error: unknown) => error)) as RunError
   assert.is(thrown.message, 'RangeError: out of range')
   assert.is(thrown.failure.line, 3)
-  assert.is(bench.volume.openSessions, 0)
+  assert.is(bench.openSessions, 0)
   await bench.end()
 })
 

@@ -179,7 +179,7 @@ for (const code of ['ENOSPC', 'EIO'])
         assert.is(await bench.look('text'), 'two', 'there is space again')
       }
       assert.ok(failures >= 8, `${failures} calls were made to fail`)
-      assert.is(bench.volume.openSessions, 1)
+      assert.is(bench.openSessions, 1)
       await bench.restart()
       assert.equal(readdirSync(path.join(bench.state, 'results/.incoming')), [])
       assert.is(await bench.look('text'), 'two')

@@ -2,7 +2,6 @@
  * A Sandbox without workers: the first word of a program's source names a function of the test,
  * which plays the guest.
  */
-import { VfsError } from '../../src/errors.ts'
 import type {
   CheckOutcome,
   GuestError,
@@ -98,8 +97,4 @@ export function crashed(message: string): RunOutcome {
 /** An inline result. */
 export function text(name: string, content: string): RunResult {
   return { name, bytes: Buffer.from(content) }
-}
-
-export function inputMissing(error: unknown): boolean {
-  return error instanceof VfsError || (error as NodeJS.ErrnoException).code === 'ENOENT'
 }
