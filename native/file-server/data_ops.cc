@@ -1,44 +1,196 @@
+// Opening regular files, and their bytes.
+
+#include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
 #include "attributes.h"
+#include "credentials.h"
+#include "open_file.h"
 #include "ops.h"
 #include "reopen.h"
 #include "scratch.h"
 
-namespace insitu::ops {
+namespace insitu {
+
+int open_file(Session& session, const InodePtr& inode, UniqueFd fd, int flags,
+              wire::OpenOut& out) {
+  const Descriptor path = inode->descriptor();
+  if (!path) return errno;
+  Passthrough& passthrough = session.passthrough();
+  int32_t backing_id = 0;
+  const bool reads_and_writes = (flags & O_ACCMODE) == O_RDWR;
+  const bool first_read_writer = reads_and_writes && inode->write_activity().last_read_writer == 0;
+  const IoMode mode = passthrough.choose(inode->io_state(), path->get(), backing_id);
+  if (!fd && mode != IoMode::passthrough) {
+    fd = reopen(path->get(), backing_flags(flags));
+    if (!fd) {
+      const int error = errno;
+      passthrough.released(inode->io_state(), mode);
+      return error;
+    }
+  }
+  out = {};
+  switch (mode) {
+    case IoMode::passthrough:
+      out.open_flags = wire::kOpenPassthrough;
+      out.backing_id = backing_id;
+      break;
+    case IoMode::direct:
+      out.open_flags = FOPEN_DIRECT_IO;
+      break;
+    case IoMode::cached:
+      // Shared: what others wrote since shows at each open.
+      if (session.options().exclusive) out.open_flags = FOPEN_KEEP_CACHE;
+      break;
+  }
+  if (session.closes_silently()) out.open_flags |= FOPEN_NOFLUSH;
+  out.fh = session.files().add(
+      std::make_shared<FileHandle>(std::move(fd), inode, flags, passthrough, mode));
+  // Attributes from before were good for long; from now on mapped stores may change them.
+  if (mode == IoMode::passthrough && first_read_writer)
+    session.notifier().invalidate_inode(inode->node(), -1);
+  return 0;
+}
+
+namespace ops {
+
+namespace {
+
+bool has_setid(int fd) {
+  struct stat attributes;
+  return ::fstat(fd, &attributes) == 0 && (attributes.st_mode & (S_ISUID | S_ISGID));
+}
+
+}  // namespace
 
 void open(Session& session, Request& request) {
   const InodePtr inode = session.inodes().find(request.node());
   if (!inode) return void(request.reply_error(ESTALE));
   const Descriptor path = inode->descriptor();
   if (!path) return void(request.reply_error(errno));
-  const int flags = static_cast<int>(request.arg<fuse_open_in>()->flags);
-  UniqueFd fd = reopen(path->get(), flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_NOFOLLOW));
-  if (!fd) return void(request.reply_error(errno));
+  const auto* in = request.arg<fuse_open_in>();
+  const int flags = static_cast<int>(in->flags);
+  UniqueFd fd;
+  // Opened here and now when that may change or refuse something: immutable and append-only files are
+  // told by open(2) only.
+  if ((flags & O_ACCMODE) != O_RDONLY || (flags & (O_TRUNC | O_NOATIME))) {
+    int opening = backing_flags(flags) | (flags & (O_TRUNC | O_APPEND));
+    const bool truncates = flags & O_TRUNC;
+    struct stat attributes;
+    const KeepSetid keep_setid(truncates && !(in->open_flags & FUSE_OPEN_KILL_SUIDGID) &&
+                               stat_inode(*inode, attributes) == 0 &&
+                               (attributes.st_mode & (S_ISUID | S_ISGID)));
+    fd = reopen(path->get(), opening);
+    if (!fd) return void(request.reply_error(errno));
+    // An append-only file wants to hear it at open; each write says it again (see backing_flags).
+    if (flags & O_APPEND) ::fcntl(fd.get(), F_SETFL, backing_flags(flags));
+  }
   wire::OpenOut out{};
-  out.fh = session.files().add(std::make_shared<FileHandle>(std::move(fd), inode, flags));
+  if (const int error = open_file(session, inode, std::move(fd), flags, out))
+    return void(request.reply_error(error));
   if (request.reply_with(out) != 0) session.files().remove(out.fh);
 }
 
 void read(Session& session, Request& request) {
   const auto* in = request.arg<fuse_read_in>();
   const auto file = session.files().find(in->fh);
-  if (!file) return void(request.reply_error(EBADF));
+  const int fd = file ? file->descriptor() : (errno = EBADF, -1);
+  if (fd < 0) return void(request.reply_error(errno));
   const auto buffer = scratch(std::min<size_t>(in->size, kMaxTransferBytes));
   const ssize_t size =
-      ::pread(file->fd.get(), buffer.data(), buffer.size(), static_cast<off_t>(in->offset));
+      ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(in->offset));
   if (size < 0) return void(request.reply_error(errno));
   request.reply(buffer.first(static_cast<size_t>(size)));
 }
 
-void flush(Session&, Request& request) { request.reply_error(0); }
+void write(Session& session, Request& request) {
+  const auto* in = request.arg<fuse_write_in>();
+  const auto data = request.body().subspan(sizeof *in);
+  if (data.size() < in->size) return void(request.reply_error(EINVAL));
+  const auto file = session.files().find(in->fh);
+  const int fd = file ? file->descriptor() : (errno = EBADF, -1);
+  if (fd < 0) return void(request.reply_error(errno));
+  const bool written_back = in->write_flags & FUSE_WRITE_CACHE;
+  const KeepSetid keep_setid(!(in->write_flags & FUSE_WRITE_KILL_SUIDGID) && has_setid(fd));
+  const iovec bytes{const_cast<std::byte*>(data.data()), in->size};
+  const int how = !written_back && (in->flags & O_APPEND) ? RWF_APPEND : 0;
+  const ssize_t size = ::pwritev2(fd, &bytes, 1, static_cast<off_t>(in->offset), how);
+  if (size < 0) return void(request.reply_error(errno));
+  request.reply_with(fuse_write_out{static_cast<uint32_t>(size), 0});
+}
+
+void copy_file_range(Session& session, Request& request) {
+  const auto* in = request.arg<fuse_copy_file_range_in>();
+  const auto source = session.files().find(in->fh_in);
+  const auto target = session.files().find(in->fh_out);
+  const int from = source ? source->descriptor() : (errno = EBADF, -1);
+  if (from < 0) return void(request.reply_error(errno));
+  const int to = target ? target->descriptor() : (errno = EBADF, -1);
+  if (to < 0) return void(request.reply_error(errno));
+  auto from_offset = static_cast<off_t>(in->off_in);
+  auto to_offset = static_cast<off_t>(in->off_out);
+  const KeepSetid keep_setid(request.caller().uid == 0 && has_setid(to));
+  // The 32-bit reply bounds what one call may copy.
+  const bool wide = request.opcode() == wire::kCopyFileRange64;
+  const size_t length = wide ? in->len : std::min<uint64_t>(in->len, UINT32_MAX & ~0xfffu);
+  const ssize_t size = ::copy_file_range(from, &from_offset, to, &to_offset, length,
+                                         static_cast<unsigned>(in->flags));
+  if (size < 0) return void(request.reply_error(errno));
+  if (wide) {
+    request.reply_with(wire::CopyFileRangeOut{static_cast<uint64_t>(size)});
+  } else {
+    request.reply_with(fuse_write_out{static_cast<uint32_t>(size), 0});
+  }
+}
+
+void fallocate(Session& session, Request& request) {
+  const auto* in = request.arg<fuse_fallocate_in>();
+  const auto file = session.files().find(in->fh);
+  const int fd = file ? file->descriptor() : (errno = EBADF, -1);
+  if (fd < 0) return void(request.reply_error(errno));
+  const KeepSetid keep_setid(request.caller().uid == 0 && has_setid(fd));
+  const int done = ::fallocate(fd, static_cast<int>(in->mode), static_cast<off_t>(in->offset),
+                               static_cast<off_t>(in->length));
+  request.reply_error(done < 0 ? errno : 0);
+}
+
+void lseek(Session& session, Request& request) {
+  const auto* in = request.arg<fuse_lseek_in>();
+  const auto file = session.files().find(in->fh);
+  const int fd = file ? file->descriptor() : (errno = EBADF, -1);
+  if (fd < 0) return void(request.reply_error(errno));
+  const off_t offset =
+      ::lseek(fd, static_cast<off_t>(in->offset), static_cast<int>(in->whence));
+  if (offset < 0) return void(request.reply_error(errno));
+  request.reply_with(fuse_lseek_out{static_cast<uint64_t>(offset)});
+}
+
+// Only for backing filesystems that may report errors at close(2), see Session::closes_silently.
+void flush(Session& session, Request& request) {
+  const auto file = session.files().find(request.arg<fuse_flush_in>()->fh);
+  const int fd = file ? file->descriptor() : (errno = EBADF, -1);
+  if (fd < 0) return void(request.reply_error(errno));
+  const int copy = ::dup(fd);
+  request.reply_error(copy < 0 || ::close(copy) < 0 ? errno : 0);
+}
+
+void fsync(Session& session, Request& request) {
+  const auto* in = request.arg<fuse_fsync_in>();
+  const auto file = session.files().find(in->fh);
+  const int fd = file ? file->descriptor() : (errno = EBADF, -1);
+  if (fd < 0) return void(request.reply_error(errno));
+  const bool data_only = in->fsync_flags & FUSE_FSYNC_FDATASYNC;
+  request.reply_error((data_only ? ::fdatasync(fd) : ::fsync(fd)) < 0 ? errno : 0);
+}
 
 void release(Session& session, Request& request) {
   session.files().remove(request.arg<fuse_release_in>()->fh);
   request.reply_error(0);
 }
 
-}  // namespace insitu::ops
+}  // namespace ops
+}  // namespace insitu

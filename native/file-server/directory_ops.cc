@@ -42,12 +42,84 @@ const BackingEntry* current(DirectoryHandle& directory, int& error) {
   return reinterpret_cast<const BackingEntry*>(directory.buffer.data() + directory.begin);
 }
 
+// Offset 0 always reads anew: rewinddir(3) is to show what is there now.
 int seek(DirectoryHandle& directory, int64_t position) {
   if (directory.position == position && position != 0) return 0;
   directory.begin = directory.end = 0;
   if (::lseek(directory.fd.get(), position, SEEK_SET) < 0) return errno;
   directory.position = position;
   return 0;
+}
+
+// What is sent, filled entry by entry.
+class Listing {
+ public:
+  explicit Listing(size_t size) : out_(scratch(std::min(size, kMaxTransferBytes))) {}
+
+  bool fits(size_t head, std::string_view name) const {
+    return record_size(head, name) <= out_.size() - used_;
+  }
+  void append(std::string_view name, uint64_t ino, uint8_t type, int64_t offset) {
+    put({}, {ino, static_cast<uint64_t>(offset), static_cast<uint32_t>(name.size()), type}, name);
+  }
+  void append(const fuse_entry_out& entry, std::string_view name, uint64_t ino, uint8_t type,
+              int64_t offset) {
+    put(std::as_bytes(std::span{&entry, 1}),
+        {ino, static_cast<uint64_t>(offset), static_cast<uint32_t>(name.size()), type}, name);
+  }
+  std::span<const std::byte> bytes() const { return out_.first(used_); }
+
+ private:
+  static size_t record_size(size_t head, std::string_view name) {
+    return FUSE_DIRENT_ALIGN(head + FUSE_NAME_OFFSET + name.size());
+  }
+  void put(std::span<const std::byte> head, const fuse_dirent& record, std::string_view name) {
+    const size_t size = record_size(head.size(), name);
+    std::byte* const start = out_.data() + used_;
+    std::memset(start, 0, size);
+    if (!head.empty()) std::memcpy(start, head.data(), head.size());
+    std::memcpy(start + head.size(), &record, FUSE_NAME_OFFSET);
+    std::memcpy(start + head.size() + FUSE_NAME_OFFSET, name.data(), name.size());
+    used_ += size;
+  }
+
+  std::span<std::byte> out_;
+  size_t used_ = 0;
+};
+
+void list(Session& session, Request& request, bool plus) {
+  const auto* in = request.arg<fuse_read_in>();
+  const auto directory = session.directories().find(in->fh);
+  if (!directory) return void(request.reply_error(EBADF));
+  const std::lock_guard lock(directory->mutex);
+  if (const int failed = seek(*directory, static_cast<int64_t>(in->offset)))
+    return void(request.reply_error(failed));
+  Listing listing(in->size);
+  std::vector<uint64_t> looked_up;
+  int error = 0;
+  while (const BackingEntry* found = current(*directory, error)) {
+    const std::string_view name{found->name,
+                                ::strnlen(found->name, found->length - kNameOffset)};
+    if (!listing.fits(plus ? sizeof(fuse_entry_out) : 0, name)) break;
+    const uint64_t ino = shown_ino(session, directory->inode->dev(), found->ino);
+    if (plus) {
+      // Node 0 is a name without its attributes: `.` and `..`, and what cannot be looked at.
+      fuse_entry_out entry{};
+      InodePtr child;
+      if (is_component(name) && look_up(session, *directory->inode, name, entry, child) == 0)
+        looked_up.push_back(entry.nodeid);
+      else
+        entry = {};
+      listing.append(entry, name, ino, found->type, found->offset);
+    } else {
+      listing.append(name, ino, found->type, found->offset);
+    }
+    directory->position = found->offset;
+    directory->begin += found->length;
+  }
+  if (error != 0 && listing.bytes().empty()) return void(request.reply_error(error));
+  if (request.reply(listing.bytes()) == 0) return;
+  for (const uint64_t node : looked_up) session.inodes().forget(node, 1);
 }
 
 }  // namespace
@@ -65,31 +137,17 @@ void opendir(Session& session, Request& request) {
   if (request.reply_with(out) != 0) session.directories().remove(out.fh);
 }
 
-void readdir(Session& session, Request& request) {
-  const auto* in = request.arg<fuse_read_in>();
+void readdir(Session& session, Request& request) { list(session, request, false); }
+
+void readdirplus(Session& session, Request& request) { list(session, request, true); }
+
+void fsyncdir(Session& session, Request& request) {
+  const auto* in = request.arg<fuse_fsync_in>();
   const auto directory = session.directories().find(in->fh);
   if (!directory) return void(request.reply_error(EBADF));
-  const std::lock_guard lock(directory->mutex);
-  if (const int error = seek(*directory, static_cast<int64_t>(in->offset)))
-    return void(request.reply_error(error));
-  const auto out = scratch(std::min<size_t>(in->size, kMaxTransferBytes));
-  size_t used = 0;
-  int error = 0;
-  while (const BackingEntry* entry = current(*directory, error)) {
-    const size_t name_size = ::strnlen(entry->name, entry->length - kNameOffset);
-    const size_t entry_size = FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + name_size);
-    if (entry_size > out.size() - used) break;
-    fuse_dirent record{entry->ino, static_cast<uint64_t>(entry->offset),
-                       static_cast<uint32_t>(name_size), entry->type};
-    std::memset(out.data() + used, 0, entry_size);
-    std::memcpy(out.data() + used, &record, FUSE_NAME_OFFSET);
-    std::memcpy(out.data() + used + FUSE_NAME_OFFSET, entry->name, name_size);
-    used += entry_size;
-    directory->position = entry->offset;
-    directory->begin += entry->length;
-  }
-  if (error != 0 && used == 0) return void(request.reply_error(error));
-  request.reply(out.first(used));
+  const int fd = directory->fd.get();
+  const bool data_only = in->fsync_flags & FUSE_FSYNC_FDATASYNC;
+  request.reply_error((data_only ? ::fdatasync(fd) : ::fsync(fd)) < 0 ? errno : 0);
 }
 
 void releasedir(Session& session, Request& request) {

@@ -9,20 +9,31 @@
 #include <vector>
 
 #include "inode_table.h"
+#include "passthrough.h"
 
 namespace insitu {
 
 // An open regular file of the backing directory.
-struct FileHandle {
-  UniqueFd fd;
-  InodePtr inode;
-  int flags = 0;
+class FileHandle {
+ public:
+  // Takes over one count of `mode` in the inode's IoState.
+  FileHandle(UniqueFd fd, InodePtr inode, int flags, Passthrough& passthrough, IoMode mode);
+  ~FileHandle();
+  FileHandle(const FileHandle&) = delete;
+  FileHandle& operator=(const FileHandle&) = delete;
 
-  FileHandle(UniqueFd descriptor, InodePtr opened, int open_flags)
-      : fd(std::move(descriptor)), inode(std::move(opened)), flags(open_flags) {
-    inode->opened(flags);
-  }
-  ~FileHandle() { inode->released(flags); }
+  // -1 with errno when the file cannot be opened (any more).
+  int descriptor();
+  Inode& inode() const { return *inode_; }
+
+ private:
+  const InodePtr inode_;
+  const int flags_;
+  Passthrough& passthrough_;
+  const IoMode mode_;
+  std::mutex opening_;
+  std::atomic<int> opened_;
+  UniqueFd fd_;
 };
 
 // An open directory. Offsets that the kernel sees are the backing filesystem's own cookies, so they
@@ -62,7 +73,7 @@ class HandleTable {
   std::shared_ptr<Handle> remove(uint64_t number) {
     auto& shard = shard_of(number);
     const std::lock_guard lock(shard.mutex);
-    const auto node = shard.handles.extract(number);
+    auto node = shard.handles.extract(number);
     return node.empty() ? nullptr : std::move(node.mapped());
   }
   size_t size() {

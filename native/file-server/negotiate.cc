@@ -1,3 +1,4 @@
+#include <linux/capability.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -5,6 +6,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "credentials.h"
 #include "scratch.h"
 #include "session.h"
 #include "wire.h"
@@ -13,13 +15,17 @@ namespace insitu {
 
 namespace {
 
+constexpr uint64_t kOverlay = 0x794C7630;
+constexpr uint64_t kTmpfs = 0x01021994;
+
 constexpr uint64_t bits(unsigned flag) { return flag; }
 
 // What we want of what the kernel offers.
 constexpr uint64_t kWanted =
     bits(FUSE_ASYNC_READ) | bits(FUSE_ATOMIC_O_TRUNC) | bits(FUSE_BIG_WRITES) |
-    bits(FUSE_DONT_MASK) | bits(FUSE_AUTO_INVAL_DATA) | bits(FUSE_ASYNC_DIO) |
-    bits(FUSE_PARALLEL_DIROPS) | bits(FUSE_POSIX_ACL) | bits(FUSE_MAX_PAGES) |
+    bits(FUSE_DONT_MASK) | bits(FUSE_ASYNC_DIO) |
+    bits(FUSE_DO_READDIRPLUS) | bits(FUSE_READDIRPLUS_AUTO) | bits(FUSE_PARALLEL_DIROPS) |
+    bits(FUSE_POSIX_ACL) | bits(FUSE_MAX_PAGES) |
     bits(FUSE_HANDLE_KILLPRIV_V2) | bits(FUSE_SETXATTR_EXT) | bits(FUSE_INIT_EXT) |
     wire::kCreateSuppGroup | wire::kHasExpireOnly | wire::kDirectIoAllowMmap |
     wire::kNoExportSupport;
@@ -28,6 +34,15 @@ constexpr uint64_t kWanted =
 constexpr uint16_t kMaxBackground = 64;
 
 }  // namespace
+
+const char* Session::no_passthrough(uint64_t offered) const {
+  if (!options_.passthrough) return "turned off";
+  if (!(offered & wire::kPassthrough)) return "the kernel does not offer it: Linux 6.9 or newer does";
+  if (!has_capability(CAP_SYS_ADMIN)) return "it needs CAP_SYS_ADMIN";
+  // Stores to a mapping never change times there, so they have to come by here.
+  if (backing_type_ == kTmpfs) return "the backing directory is on tmpfs";
+  return nullptr;
+}
 
 void Session::negotiate() {
   alignas(8) std::byte frame[FUSE_MIN_READ_BUFFER];
@@ -49,13 +64,16 @@ void Session::negotiate() {
   const bool extended = in.flags & FUSE_INIT_EXT;
   const uint64_t offered = in.flags | (extended ? uint64_t{in.flags2} << 32 : 0);
   uint64_t wanted = kWanted;
-  if (options_.exclusive) wanted |= bits(FUSE_CACHE_SYMLINKS);
+  // Shared: cached data goes when size or times are not what they were.
+  wanted |= bits(options_.exclusive ? FUSE_CACHE_SYMLINKS : FUSE_AUTO_INVAL_DATA);
+  const char* const obstacle = no_passthrough(offered);
+  if (!obstacle) wanted |= wire::kPassthrough;
   const uint64_t flags = offered & wanted;
   negotiated_.minor = std::min(in.minor, wire::kMinor);
   negotiated_.flags = flags;
   negotiated_.max_write_bytes = kMaxTransferBytes;
-  negotiated_.passthrough = false;
-  negotiated_.passthrough_reason = "not asked for";
+  negotiated_.passthrough = !obstacle;
+  negotiated_.passthrough_reason = obstacle ? obstacle : "";
 
   struct {
     fuse_out_header header;
@@ -72,8 +90,11 @@ void Session::negotiate() {
   out.init.max_write = kMaxTransferBytes;
   out.init.time_gran = 1;
   out.init.max_pages = kMaxTransferBytes / 4096;
+  // How many filesystems the backing itself is stacked of, with this one.
+  if (!obstacle) out.init.max_stack_depth = backing_type_ == kOverlay ? 2 : 1;
   if (::write(devices_[0].get(), &out, sizeof out) < 0)
     throw std::system_error(errno, std::generic_category(), "answer INIT");
+  if (!obstacle) passthrough_.enable(devices_[0].get());
 }
 
 }  // namespace insitu

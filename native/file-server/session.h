@@ -15,6 +15,7 @@
 #include "interrupts.h"
 #include "notifier.h"
 #include "opcodes.h"
+#include "passthrough.h"
 #include "request.h"
 #include "virtual_layer.h"
 
@@ -63,7 +64,13 @@ class Session {
   const NegotiatedProtocol& negotiated() const { return negotiated_; }
   const CacheTimes& cache_times() const { return cache_times_; }
   VirtualLayer* virtual_layer() const { return layer_; }
+  // The filesystem of the backing directory's root.
+  dev_t root_dev() const { return inodes_->root()->dev(); }
+  // close(2) reports no errors there, so the kernel need not tell us of each.
+  bool closes_silently() const { return closes_silently_; }
   InodeTable& inodes() { return *inodes_; }
+  Passthrough& passthrough() { return passthrough_; }
+  const Passthrough& passthrough() const { return passthrough_; }
   Notifier& notifier() { return *notifier_; }
   WaitingTable& waiting() { return *waiting_; }
   HandleTable<FileHandle>& files() { return files_; }
@@ -75,6 +82,8 @@ class Session {
 
  private:
   void negotiate();
+  // Why the kernel cannot do I/O on the backing files itself; null when it can.
+  const char* no_passthrough(uint64_t offered) const;
   void serve(int device);
   void dispatch(Request& request);
   bool reserved(Request& request, const Opcode& opcode);
@@ -85,6 +94,9 @@ class Session {
   const std::function<void(std::string)> on_end_;
   NegotiatedProtocol negotiated_;
   CacheTimes cache_times_;
+  uint64_t backing_type_ = 0;  // f_type of statfs(2)
+  bool closes_silently_ = false;
+  Passthrough passthrough_;
   std::unique_ptr<InodeTable> inodes_;
   HandleTable<FileHandle> files_;
   HandleTable<DirectoryHandle> directories_;

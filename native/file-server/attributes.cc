@@ -1,0 +1,102 @@
+#include "attributes.h"
+
+#include <fcntl.h>
+#include <sys/sysmacros.h>
+
+#include <cerrno>
+
+namespace insitu {
+
+bool is_component(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos;
+}
+
+uint64_t shown_ino(const Session& session, dev_t dev, ino_t ino) {
+  if (dev == session.root_dev()) return ino;
+  // Two filesystems may use the same numbers; the high bits, which hardly any uses, tell them apart.
+  const uint64_t mark = ((dev * 0x9E3779B97F4A7C15u) >> 49) | 0x8000;
+  return ino ^ (mark << 48);
+}
+
+fuse_attr attributes_of(const Session& session, const struct stat& attributes) {
+  fuse_attr out{};
+  out.ino = shown_ino(session, attributes.st_dev, attributes.st_ino);
+  out.size = static_cast<uint64_t>(attributes.st_size);
+  out.blocks = static_cast<uint64_t>(attributes.st_blocks);
+  out.atime = static_cast<uint64_t>(attributes.st_atim.tv_sec);
+  out.mtime = static_cast<uint64_t>(attributes.st_mtim.tv_sec);
+  out.ctime = static_cast<uint64_t>(attributes.st_ctim.tv_sec);
+  out.atimensec = static_cast<uint32_t>(attributes.st_atim.tv_nsec);
+  out.mtimensec = static_cast<uint32_t>(attributes.st_mtim.tv_nsec);
+  out.ctimensec = static_cast<uint32_t>(attributes.st_ctim.tv_nsec);
+  out.mode = attributes.st_mode;
+  out.nlink = static_cast<uint32_t>(attributes.st_nlink);
+  out.uid = attributes.st_uid;
+  out.gid = attributes.st_gid;
+  // The kernel's own 32-bit encoding of device numbers.
+  const uint32_t major = gnu_dev_major(attributes.st_rdev);
+  const uint32_t minor = gnu_dev_minor(attributes.st_rdev);
+  out.rdev = (minor & 0xff) | (major << 8) | ((minor & ~0xffu) << 12);
+  out.blksize = static_cast<uint32_t>(attributes.st_blksize);
+  return out;
+}
+
+uint64_t attributes_ns(const Session& session, const Inode& inode) {
+  // Stores to a mapping of a passthrough file change its times without our knowing, also after the
+  // last close: a file that was ever open for both reading and writing is asked about each time.
+  if (session.passthrough().enabled() && inode.write_activity().last_read_writer != 0) return 0;
+  return session.cache_times().attributes_ns;
+}
+
+int stat_inode(const Inode& inode, struct stat& attributes) {
+  const Descriptor path = inode.descriptor();
+  if (!path) return errno;
+  return ::fstatat(path->get(), "", &attributes, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0 ? errno
+                                                                                          : 0;
+}
+
+void reply_attributes(const Session& session, Request& request, const Inode& inode,
+                      const struct stat& attributes) {
+  fuse_attr_out out{};
+  const uint64_t valid_ns = attributes_ns(session, inode);
+  out.attr_valid = seconds_of(valid_ns);
+  out.attr_valid_nsec = nanoseconds_of(valid_ns);
+  out.attr = attributes_of(session, attributes);
+  request.reply_with(out);
+}
+
+InodePtr remember(Session& session, UniqueFd path, const struct stat& attributes,
+                  fuse_entry_out& out) {
+  InodePtr inode = session.inodes().remember(std::move(path), attributes);
+  const uint64_t entry_ns = session.cache_times().entry_ns;
+  const uint64_t valid_ns = attributes_ns(session, *inode);
+  out = {};
+  out.nodeid = inode->node();
+  out.generation = 1;  // node ids are never reused
+  out.entry_valid = seconds_of(entry_ns);
+  out.entry_valid_nsec = nanoseconds_of(entry_ns);
+  out.attr_valid = seconds_of(valid_ns);
+  out.attr_valid_nsec = nanoseconds_of(valid_ns);
+  out.attr = attributes_of(session, attributes);
+  return inode;
+}
+
+int look_up(Session& session, const Inode& parent, std::string_view name, fuse_entry_out& out,
+            InodePtr& child) {
+  if (!is_component(name)) return EINVAL;
+  const Descriptor directory = parent.descriptor();
+  if (!directory) return errno;
+  // Names in a request end with NUL.
+  UniqueFd path(::openat(directory->get(), name.data(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!path) return errno;
+  struct stat attributes;
+  if (::fstatat(path.get(), "", &attributes, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0) return errno;
+  child = remember(session, std::move(path), attributes, out);
+  return 0;
+}
+
+void reply_entry(Session& session, Request& request, const fuse_entry_out& out) {
+  if (request.reply_with(out) != 0) session.inodes().forget(out.nodeid, 1);
+}
+
+}  // namespace insitu

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+
+namespace insitu {
+
+class Inode;
+
+// How the kernel does the I/O of one open file.
+enum class IoMode : uint8_t {
+  cached,       // through the page cache of this mount, filled and written by our threads
+  passthrough,  // on the backing file itself, without us
+  direct,       // through our threads, nothing cached
+};
+
+// What is open of one inode, since the kernel refuses cached opens beside passthrough ones.
+struct IoState {
+  std::mutex mutex;
+  uint32_t cached = 0;
+  uint32_t passthrough = 0;
+  int32_t backing_id = 0;
+};
+
+// Hands backing files to the kernel. One backing id stands for an inode as long as any passthrough
+// open of it lives: the kernel takes no second one.
+class Passthrough {
+ public:
+  // Off until a device is given.
+  void enable(int device) { device_ = device; }
+  // The connection is going: ids vanish with it.
+  void disable() { device_ = -1; }
+  bool enabled() const { return device_ >= 0; }
+
+  // Chooses for one more open, so that no open is ever refused by the kernel. `path` is O_PATH.
+  // Sets `backing_id` for passthrough.
+  IoMode choose(IoState& state, int path, int32_t& backing_id);
+  void released(IoState& state, IoMode mode);
+
+ private:
+  std::atomic<int> device_ = -1;
+};
+
+}  // namespace insitu

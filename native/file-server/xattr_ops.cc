@@ -1,0 +1,117 @@
+// Extended attributes, POSIX ACLs among them: the backing filesystem's own, in its own form.
+
+#include <sys/xattr.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "attributes.h"
+#include "credentials.h"
+#include "ops.h"
+#include "reopen.h"
+#include "scratch.h"
+
+namespace insitu::ops {
+
+namespace {
+
+// XATTR_SIZE_MAX and XATTR_LIST_MAX of the kernel.
+constexpr size_t kMaxXattrBytes = 65'536;
+
+// The inode of a request, by a path that xattr calls take. They work on no O_PATH descriptor, and
+// symlinks cannot be reached through their magic link: those have no user attributes anyway.
+struct Target {
+  Descriptor path;
+  bool is_symlink = false;
+
+  Target(Session& session, Request& request) {
+    const InodePtr inode = session.inodes().find(request.node());
+    if (!inode) {
+      request.reply_error(ESTALE);
+      return;
+    }
+    is_symlink = inode->is_symlink();
+    path = inode->descriptor();
+    if (!path) request.reply_error(errno);
+  }
+  explicit operator bool() const { return path != nullptr; }
+};
+
+// Answers a request that asks either for a value or, with size 0, for its size.
+template <class Read>
+void reply_value(Request& request, uint32_t wanted, Read read) {
+  const auto buffer = scratch(std::min<size_t>(wanted, kMaxXattrBytes));
+  const ssize_t size = read(reinterpret_cast<char*>(buffer.data()), buffer.size());
+  if (size < 0) return void(request.reply_error(errno));
+  if (wanted == 0) return void(request.reply_with(fuse_getxattr_out{static_cast<uint32_t>(size), 0}));
+  request.reply(buffer.first(static_cast<size_t>(size)));
+}
+
+}  // namespace
+
+void setxattr(Session& session, Request& request) {
+  // The long form of the head was negotiated or not; the value follows the name.
+  const bool extended = session.negotiated().flags & FUSE_SETXATTR_EXT;
+  const size_t head = extended ? sizeof(fuse_setxattr_in) : FUSE_COMPAT_SETXATTR_IN_SIZE;
+  if (request.body().size() < head) return void(request.reply_error(EINVAL));
+  fuse_setxattr_in in{};
+  std::memcpy(&in, request.body().data(), head);
+  const std::string_view name = request.name(head);
+  const size_t value_offset = head + name.size() + 1;
+  if (name.empty() || value_offset + in.size > request.body().size())
+    return void(request.reply_error(EINVAL));
+  const auto value = request.body().subspan(value_offset, in.size);
+  const Target target(session, request);
+  if (!target) return;
+  if (target.is_symlink) return void(request.reply_error(EOPNOTSUPP));
+  const ProcPath path(target.path->get());
+  const bool kill_setgid = in.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID;
+  {
+    const bool is_acl = name.starts_with("system.posix_acl_");
+    const KeepSetid keep_setid(is_acl && !kill_setgid);
+    if (::setxattr(path.c_str(), name.data(), value.data(), value.size(),
+                   static_cast<int>(in.flags)) < 0)
+      return void(request.reply_error(errno));
+  }
+  struct stat attributes;
+  if (kill_setgid && ::stat(path.c_str(), &attributes) == 0 && (attributes.st_mode & S_ISGID))
+    ::chmod(path.c_str(), attributes.st_mode & 07777 & ~S_ISGID);
+  request.reply_error(0);
+}
+
+void getxattr(Session& session, Request& request) {
+  const uint32_t wanted = request.arg<fuse_getxattr_in>()->size;
+  const std::string_view name = request.name(sizeof(fuse_getxattr_in));
+  if (name.empty()) return void(request.reply_error(EINVAL));
+  const Target target(session, request);
+  if (!target) return;
+  if (target.is_symlink) return void(request.reply_error(ENODATA));
+  const ProcPath path(target.path->get());
+  reply_value(request, wanted, [&](char* buffer, size_t size) {
+    return ::getxattr(path.c_str(), name.data(), buffer, size);
+  });
+}
+
+void listxattr(Session& session, Request& request) {
+  const uint32_t wanted = request.arg<fuse_getxattr_in>()->size;
+  const Target target(session, request);
+  if (!target) return;
+  const ProcPath path(target.path->get());
+  reply_value(request, wanted, [&](char* buffer, size_t size) -> ssize_t {
+    return target.is_symlink ? 0 : ::listxattr(path.c_str(), buffer, size);
+  });
+}
+
+void removexattr(Session& session, Request& request) {
+  const std::string_view name = request.name(0);
+  if (name.empty()) return void(request.reply_error(EINVAL));
+  const Target target(session, request);
+  if (!target) return;
+  if (target.is_symlink) return void(request.reply_error(ENODATA));
+  const KeepSetid keep_setid(name.starts_with("system.posix_acl_"));
+  const int done = ::removexattr(ProcPath(target.path->get()).c_str(), name.data());
+  request.reply_error(done < 0 ? errno : 0);
+}
+
+}  // namespace insitu::ops
