@@ -8,6 +8,7 @@
 // --bind becomes `--ro-bind SOURCE TARGET` in front of PROGRAM's own arguments. With --stage (needs
 // root) the sources are first bound, as root and in a mount namespace of their own, below DIR, so
 // that the unprivileged identity need not be able to reach them: a checkout may lie in /root.
+// --probe alone prints a word: a jail in which that works can be made here.
 // --filter FD leaves the filter as a readable memory file at FD; --filter-self sets it on this process.
 
 #include <errno.h>
@@ -199,4 +200,7 @@ void leave_filter_at(int fd) {
 }  // namespace
 }  // namespace insitu
 
-int main(int argc, char** argv) { insitu::launch(insitu::parse(argc, argv)); }
+int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "--probe") return puts("jailed") < 0 ? 1 : 0;
+  insitu::launch(insitu::parse(argc, argv));
+}

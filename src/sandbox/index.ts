@@ -19,6 +19,8 @@ import type {
 import { Watch } from './watch.ts'
 import { type Death, type Worker, WorkerDeath } from './worker.ts'
 
+export { type JailReport, probeJail } from './probe.ts'
+
 const NO_USAGE: Usage = { wallMs: 0, cpuMs: 0, peakMemoryBytes: 0 }
 
 export function createSandbox(options: SandboxOptions): Sandbox {
@@ -189,7 +191,7 @@ function refused(error: unknown): Answer {
     case 'queue':
       return { status: 'over-limit', limit: 'queue', message: error.message }
     case 'unavailable':
-      return { status: 'unavailable', message: error.message }
+      return { status: 'unavailable', message: `no worker can be started: ${error.message}` }
     case 'cancelled':
       return { status: 'cancelled' }
   }

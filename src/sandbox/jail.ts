@@ -125,7 +125,9 @@ export function launch(program: Program): Launched {
       env: program.jail === 'bubblewrap' ? {} : { ...ENVIRONMENT, LD_LIBRARY_PATH: '' },
       cwd: '/',
     })
-    return { child, socketFd, process: findProcess(child, program) }
+    const found = findProcess(child, program)
+    found.catch(() => undefined) // whoever wants to know asks
+    return { child, socketFd, process: found }
   } catch (error) {
     closeSync(socketFd)
     throw error
@@ -182,7 +184,7 @@ async function findProcess(child: ChildProcess, program: Program): Promise<Nativ
   return new addon.sandbox.Process(Number(pid), workerId(program.slot))
 }
 
-const NO_BUBBLEWRAP =
+export const NO_BUBBLEWRAP =
   'there is no bubblewrap here, so programs cannot be jailed: install the package "bubblewrap", ' +
   'or accept programs without a jail with --unsafe-no-jail'
 
