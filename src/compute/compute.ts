@@ -18,8 +18,8 @@ import { Database, type ProgramRecord } from './database.ts'
 import type { Engine, Log } from './engine.ts'
 import { runOnce, type Once } from './run-once.ts'
 import { describeError, describeInputPaths, describeStatus } from './report.ts'
-import { readResult, ResultsStore, writeResults } from './results-store.ts'
-import type { StoreFiles } from './results-store.ts'
+import { readResult, writeResults } from './result-files.ts'
+import { ResultsStore, type StoreOptions } from './results-store.ts'
 import { refusal } from './rights.ts'
 import { Scheduler } from './scheduler.ts'
 import { Turns } from './turns.ts'
@@ -44,8 +44,7 @@ export interface ComputeOptions {
   readonly bounds?: ComputeLimits
   readonly tenant: string
   readonly log: Log
-  /** For tests that make the store fail. */
-  readonly storeFiles?: StoreFiles
+  readonly store?: StoreOptions
 }
 
 /** How long a start waits for stored results, so that those of a few programs are there at once. */
@@ -84,7 +83,7 @@ export class ProgramEngine implements Compute {
       log.warn({ err: error }, 'the last runs could not be recorded'),
     )
     try {
-      const store = new ResultsStore(path.join(stateDirectory, 'results'), this.#options.storeFiles)
+      const store = new ResultsStore(path.join(stateDirectory, 'results'), this.#options.store)
       this.#started = {
         volume,
         fileServer,
@@ -176,6 +175,7 @@ export class ProgramEngine implements Compute {
       program.end(new VfsError('ECANCELED', 'insitu is being unmounted'))
     this.#programs.clear()
     while (this.#background.size > 0) await Promise.all(this.#background)
+    await engine.store.close()
     engine.database.close()
   }
 

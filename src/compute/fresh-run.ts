@@ -17,7 +17,7 @@ import type {
   Volume,
 } from '../file-server/types.ts'
 import type { RunLimits, RunOutcome, RunResult, Sandbox, Usage } from '../sandbox/types.ts'
-import { releaseSpool } from './results-store.ts'
+import { releaseSpool } from './result-files.ts'
 import { outcomeError, runError, type RunError } from './run-error.ts'
 
 export interface Job {

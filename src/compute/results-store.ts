@@ -6,46 +6,51 @@
  * Nothing is synced: a loss of power may leave a complete folder with missing bytes, so what was
  * stored before the last boot is checked against its sizes and etags before it is served.
  */
-import { createHash, hash, type Hash } from 'node:crypto'
-import { close, read, readFileSync } from 'node:fs'
+import { hash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import * as fs from 'node:fs/promises'
 import path from 'node:path'
-import { promisify } from 'node:util'
 import type { DirectoryKey, PublishedResult } from '../file-server/types.ts'
 import type { RunResult } from '../sandbox/types.ts'
 import { decodeManifest, encodeManifest, MANIFEST_NAME, type Manifest } from './manifest.ts'
+import { isWhole, writeResults, type StoreFiles } from './result-files.ts'
 import { runError, RunError } from './run-error.ts'
-
-/** What the store needs of the file system; tests make each call of it fail. */
-export type StoreFiles = Pick<
-  typeof fs,
-  'mkdir' | 'open' | 'readFile' | 'readdir' | 'rename' | 'rm' | 'writeFile'
->
 
 export interface StoredSet {
   readonly folder: string
   readonly manifest: Manifest
 }
 
-const readAt = promisify(read)
-const closeFd = promisify(close)
+export interface StoreOptions {
+  readonly files: StoreFiles
+  readonly spares: number
+}
+
+/**
+ * Making a file or folder is the dearest call by far (on a well-filled ext4 a millisecond, thirty
+ * times a write), so a few empty sets are made ahead, while nobody waits.
+ */
+const DEFAULTS: StoreOptions = { files: fs, spares: 4 }
 
 const INCOMING = '.incoming'
-/** Large enough that calls do not count, small enough to keep other requests waiting for under 1 ms. */
-const COPY_BYTES = 512 * 1024
-/** Files of one set written at a time: the rest of the process shares the same few threads. */
-const WRITES_AT_ONCE = 2
+
+/** The empty first result of a set that was made ahead. No result has a leading dot. */
+const SPARE_RESULT = '.spare'
 
 export const BOOT_ID = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
 
 export class ResultsStore {
   readonly #root: string
   readonly #files: StoreFiles
+  readonly #sparesBound: number
+  readonly #spares: string[] = []
+  #refilling: Promise<void> | undefined
   #temporaries = 0
 
-  constructor(root: string, files: StoreFiles = fs) {
+  constructor(root: string, options: Partial<StoreOptions> = {}) {
     this.#root = root
-    this.#files = files
+    this.#files = options.files ?? DEFAULTS.files
+    this.#sparesBound = options.spares ?? DEFAULTS.spares
   }
 
   /** Makes the store, and removes what an earlier process left half done. */
@@ -53,6 +58,12 @@ export class ResultsStore {
     const incoming = path.join(this.#root, INCOMING)
     await this.#files.rm(incoming, { recursive: true, force: true })
     await this.#files.mkdir(incoming, { recursive: true, mode: 0o700 })
+    this.#refill()
+  }
+
+  /** Resolves when nothing is written any more that nobody waits for. */
+  async close(): Promise<void> {
+    await this.#refilling
   }
 
   /** Stores a set whole or not at all; a RunError says why it could not. */
@@ -60,18 +71,29 @@ export class ResultsStore {
     results: readonly RunResult[],
     describe: (results: readonly PublishedResult[]) => Promise<Manifest>,
   ): Promise<StoredSet> {
-    const incoming = this.#temporary()
+    const spare = this.#spares.pop()
+    const incoming = spare ?? this.#temporary()
     try {
-      await this.#files.mkdir(incoming, { mode: 0o700 })
-      const published = await writeResults(results, incoming, this.#files)
-      const manifest = await describe(published)
-      await this.#files.writeFile(path.join(incoming, MANIFEST_NAME), encodeManifest(manifest))
+      if (spare === undefined) await this.#files.mkdir(incoming, { mode: 0o700 })
+      let manifest: Manifest | undefined
+      await writeResults(results, incoming, {
+        files: this.#files,
+        spare: spare && path.join(spare, SPARE_RESULT),
+        measured: async (published) => {
+          manifest = await describe(published)
+          const file = path.join(incoming, MANIFEST_NAME)
+          await this.#files.writeFile(file, encodeManifest(manifest), { mode: 0o600 })
+        },
+      })
+      if (manifest === undefined) throw new Error('a set without a manifest')
       const folder = this.#folder(manifest.key, manifest.version)
       await this.#place(incoming, folder)
       return { folder, manifest }
     } catch (error) {
       await this.#files.rm(incoming, { recursive: true, force: true }).catch(() => undefined)
       throw storeError(error)
+    } finally {
+      this.#refill()
     }
   }
 
@@ -83,6 +105,23 @@ export class ResultsStore {
       // The directory's first set.
       await this.#files.mkdir(path.dirname(folder), { recursive: true, mode: 0o700 })
       await this.#files.rename(incoming, folder)
+    }
+  }
+
+  #refill(): void {
+    // A full disk is no reason to complain here: the next write says so to those whom it concerns.
+    this.#refilling ??= this.#makeSpares()
+      .catch(() => undefined)
+      .finally(() => (this.#refilling = undefined))
+  }
+
+  async #makeSpares(): Promise<void> {
+    while (this.#spares.length < this.#sparesBound) {
+      const spare = this.#temporary()
+      await this.#files.mkdir(spare, { mode: 0o700 })
+      for (const name of [MANIFEST_NAME, SPARE_RESULT])
+        await this.#files.writeFile(path.join(spare, name), '', { mode: 0o600 })
+      this.#spares.push(spare)
     }
   }
 
@@ -106,30 +145,8 @@ export class ResultsStore {
       return undefined
     if (manifest.bootId !== BOOT_ID)
       for (const result of manifest.results)
-        if (!(await this.#isWhole(path.join(folder, result.name), result))) return undefined
+        if (!(await isWhole(path.join(folder, result.name), result, this.#files))) return undefined
     return { folder, manifest }
-  }
-
-  async #isWhole(file: string, result: PublishedResult): Promise<boolean> {
-    try {
-      const handle = await this.#files.open(file, 'r')
-      try {
-        const hasher = createHash('sha256')
-        const buffer = Buffer.allocUnsafe(COPY_BYTES)
-        let sizeBytes = 0
-        for (;;) {
-          const { bytesRead } = await handle.read(buffer, 0, buffer.length, null)
-          if (bytesRead === 0) break
-          hasher.update(buffer.subarray(0, bytesRead))
-          sizeBytes += bytesRead
-        }
-        return sizeBytes === result.sizeBytes && hasher.digest('hex') === result.etag
-      } finally {
-        await handle.close()
-      }
-    } catch {
-      return false
-    }
   }
 
   async remove(key: DirectoryKey, version: number): Promise<void> {
@@ -178,88 +195,6 @@ export class ResultsStore {
 /** Keys may be longer than a file name can be, and may differ in case alone. */
 function directoryName(key: DirectoryKey): string {
   return hash('sha256', key, 'hex').slice(0, 40)
-}
-
-/** Copies results to files of their names in `folder`; sizes are those of what was copied. */
-export async function writeResults(
-  results: readonly RunResult[],
-  folder: string,
-  files: StoreFiles = fs,
-): Promise<PublishedResult[]> {
-  const published: PublishedResult[] = []
-  for (let start = 0; start < results.length; start += WRITES_AT_ONCE) {
-    const writes = results
-      .slice(start, start + WRITES_AT_ONCE)
-      .map((result) => writeResult(result, path.join(folder, result.name), files))
-    // Nothing may still be written when the caller removes the folder.
-    const settled = await Promise.allSettled(writes)
-    for (const outcome of settled) {
-      if (outcome.status === 'rejected') throw outcome.reason
-      published.push(outcome.value)
-    }
-  }
-  return published
-}
-
-async function writeResult(
-  result: RunResult,
-  file: string,
-  files: StoreFiles,
-): Promise<PublishedResult> {
-  const { name } = result
-  if ('bytes' in result) {
-    await files.writeFile(file, result.bytes, { flag: 'wx', mode: 0o600 })
-    return { name, sizeBytes: result.bytes.length, etag: hash('sha256', result.bytes, 'hex') }
-  }
-  const hasher = createHash('sha256')
-  const handle = await files.open(file, 'wx', 0o600)
-  try {
-    for await (const chunk of spoolChunks(result.spool, hasher)) await writeAll(handle, chunk)
-  } finally {
-    await handle.close()
-  }
-  return { name, sizeBytes: result.spool.sizeBytes, etag: hasher.digest('hex') }
-}
-
-async function writeAll(handle: fs.FileHandle, bytes: Uint8Array): Promise<void> {
-  // One call may write less than it was given when the disk is nearly full.
-  for (let done = 0; done < bytes.length;)
-    done += (await handle.write(bytes, done, bytes.length - done)).bytesWritten
-}
-
-/** The worker may still change its spool: only what was read here, once, counts. */
-async function* spoolChunks(
-  spool: { fd: number; offset: number; sizeBytes: number },
-  hasher?: Hash,
-): AsyncGenerator<Uint8Array> {
-  const buffer = Buffer.allocUnsafe(Math.min(COPY_BYTES, spool.sizeBytes))
-  for (let done = 0; done < spool.sizeBytes;) {
-    const wantedBytes = Math.min(buffer.length, spool.sizeBytes - done)
-    const { bytesRead } = await readAt(spool.fd, buffer, 0, wantedBytes, spool.offset + done)
-    if (bytesRead === 0)
-      throw runError('crashed', 'the worker wrote less of a result than it said; run it again')
-    const chunk = buffer.subarray(0, bytesRead)
-    hasher?.update(chunk)
-    yield chunk
-    done += bytesRead
-  }
-}
-
-/** One result's bytes in memory. */
-export async function readResult(result: RunResult): Promise<Uint8Array> {
-  if ('bytes' in result) return result.bytes
-  const whole = Buffer.allocUnsafe(result.spool.sizeBytes)
-  let done = 0
-  for await (const chunk of spoolChunks(result.spool)) {
-    whole.set(chunk, done)
-    done += chunk.length
-  }
-  return whole
-}
-
-/** To be called once for every outcome that is ok. */
-export async function releaseSpool(outcome: { readonly spoolFd: number | undefined }) {
-  if (outcome.spoolFd !== undefined) await closeFd(outcome.spoolFd)
 }
 
 function storeError(error: unknown): RunError {

@@ -3,7 +3,7 @@ import type { DirectoryKey, Principal } from '../file-server/types.ts'
 import type { RunResult, Usage } from '../sandbox/types.ts'
 import type { Engine } from './engine.ts'
 import { runFresh } from './fresh-run.ts'
-import { releaseSpool } from './results-store.ts'
+import { releaseSpool } from './result-files.ts'
 import { RunError } from './run-error.ts'
 import { interrupted } from './wait.ts'
 

@@ -3,7 +3,7 @@
  * store at its Nth call. Prints one word a step. Arguments: root, N (0: in the run itself).
  */
 import * as fs from 'node:fs/promises'
-import type { StoreFiles } from '../../src/compute/results-store.ts'
+import type { StoreFiles } from '../../src/compute/result-files.ts'
 import { text } from '../support/fake-sandbox.ts'
 import { Bench } from './bench.ts'
 
@@ -39,7 +39,7 @@ const bench = await Bench.open(
       return [text('result', await fs.readFile(bench.file('a'), 'utf8')), text('other', 'x')]
     },
   },
-  { storeFiles },
+  { store: { files: storeFiles, spares: 0 } },
 )
 await bench.write('a', 'one')
 await bench.stage('copy')

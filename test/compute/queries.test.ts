@@ -1,6 +1,6 @@
 /** Programs that are attached nowhere. */
 import * as fs from 'node:fs/promises'
-import { closeSync, openSync } from 'node:fs'
+import { openSync, readlinkSync } from 'node:fs'
 import path from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -103,6 +103,15 @@ test('it is validated at its end, and tried three times', async () => {
   await bench.end()
 })
 
+/** The number may belong to another file by now. */
+function whatIs(fd: number): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`)
+  } catch {
+    return 'closed'
+  }
+}
+
 test('evaluate leaves results as files, and closes the spool', async () => {
   let spoolFd = -1
   const bench = await Bench.make({
@@ -134,7 +143,7 @@ test('evaluate leaves results as files, and closes the spool', async () => {
   assert.is(usage.wallMs, 1)
   assert.equal(log, ['hello'])
   assert.is(await fs.readFile(path.join(folder, 'b'), 'utf8'), 'bcd')
-  assert.throws(() => closeSync(spoolFd), /EBADF/)
+  assert.is.not(whatIs(spoolFd), path.join(bench.root, 'spool'))
   await bench.end()
 })
 

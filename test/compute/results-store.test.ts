@@ -7,7 +7,8 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { DEFAULT_RUN_LIMITS } from '../../src/config/limits.ts'
 import { decodeManifest, encodeManifest, type Manifest } from '../../src/compute/manifest.ts'
-import { readResult, ResultsStore } from '../../src/compute/results-store.ts'
+import { readResult } from '../../src/compute/result-files.ts'
+import { ResultsStore } from '../../src/compute/results-store.ts'
 import type { RunResult } from '../../src/sandbox/types.ts'
 import { FailingFiles } from '../support/failing-files.ts'
 import { text } from '../support/fake-sandbox.ts'
@@ -73,7 +74,7 @@ test('inline results and ranges of a spool become files, sizes and etags', () =>
       { name: 'large', spool: { fd, offset: 5, sizeBytes: large.length } },
       { name: 'none', spool: { fd, offset: 0, sizeBytes: 0 } },
     ]
-    const store = new ResultsStore(path.join(folder, 'results'))
+    const store = new ResultsStore(path.join(folder, 'results'), { spares: 0 })
     await store.open()
     const { folder: set } = await store.write(results, async (results) => ({
       ...MANIFEST,
@@ -95,7 +96,7 @@ test('a spool that is shorter than it was said to be is refused', () =>
   inScratch(async (folder) => {
     const fd = openSync(path.join(folder, 'spool'), 'w+')
     writeSync(fd, 'abc')
-    const store = new ResultsStore(path.join(folder, 'results'))
+    const store = new ResultsStore(path.join(folder, 'results'), { spares: 0 })
     await store.open()
     const results = [{ name: 'x', spool: { fd, offset: 1, sizeBytes: 3 } }]
     const write = store.write(results, async () => MANIFEST)
@@ -104,9 +105,42 @@ test('a spool that is shorter than it was said to be is refused', () =>
     closeSync(fd)
   }))
 
+test('a set that was made ahead holds what was written, and nothing else', () =>
+  inScratch(async (folder) => {
+    const store = new ResultsStore(folder, { spares: 1 })
+    await store.open()
+    for (const [version, names] of [[], ['a'], ['a', 'b', 'c'], ['x']].entries()) {
+      await store.close()
+      const results = names.map((name) => text(name, name + version))
+      const { folder: set } = await store.write(results, async (published) => ({
+        ...MANIFEST,
+        version,
+        results: published,
+      }))
+      assert.equal(readdirSync(set).toSorted(), ['.manifest.json', ...names])
+      for (const name of names)
+        assert.is(await fs.readFile(path.join(set, name), 'utf8'), name + version)
+      assert.is((await store.load('k', version))?.manifest.results.length, names.length)
+    }
+    await store.close()
+    assert.is(readdirSync(path.join(folder, '.incoming')).length, 1)
+  }))
+
+test('a name that leaves the folder is refused, whoever let it through', () =>
+  inScratch(async (folder) => {
+    const store = new ResultsStore(folder, { spares: 0 })
+    await store.open()
+    for (const name of ['../x', 'a/b', '..', '.', '', '.hidden', 'n\0l', 'x'.repeat(256)]) {
+      const write = store.write([text(name, '')], async () => MANIFEST)
+      assert.match(await write.then(String, String), /name of a result/)
+    }
+    const twice = store.write([text('a', ''), text('a', '')], async () => MANIFEST)
+    assert.match(await twice.then(String, String), /name of a result/)
+  }))
+
 test('versions are listed newest first; what is not whole is not loaded', () =>
   inScratch(async (folder) => {
-    const store = new ResultsStore(folder)
+    const store = new ResultsStore(folder, { spares: 0 })
     await store.open()
     for (const version of [9, 10, 2])
       await store.write([text('x', '')], async (results) => ({ ...MANIFEST, version, results }))
@@ -129,62 +163,71 @@ const spooled = async (folder: string): Promise<{ results: RunResult[]; fd: numb
   return { fd, results: [text('a', 'a'), { name: 'b', spool: { fd, offset: 0, sizeBytes: 2e6 } }] }
 }
 
-for (const code of ['ENOSPC', 'EIO'])
-  for (const always of [false, true])
-    test(`the Nth call fails with ${code}${always ? ' and so do all after it' : ''}, for every N`, async () => {
-      const failing = new FailingFiles()
-      let previous = ''
-      const bench = await Bench.make(
-        {
-          two: async (run) => {
-            const { results, fd } = await spooled(bench.root)
-            await run.inputs.open('a').catch(() => undefined)
-            return {
-              status: 'ok',
-              results: [...results, text('text', run.text)],
-              spoolFd: fd,
-              usage: { wallMs: 1, cpuMs: 1, peakMemoryBytes: 1 },
-            }
-          },
+const FAULTS = [
+  { code: 'ENOSPC', always: false, spares: 0 },
+  { code: 'ENOSPC', always: true, spares: 0 },
+  { code: 'EIO', always: false, spares: 0 },
+  { code: 'EIO', always: true, spares: 0 },
+  { code: 'ENOSPC', always: false, spares: 2 },
+  { code: 'ENOSPC', always: true, spares: 2 },
+]
+
+for (const { code, always, spares } of FAULTS)
+  test(`the Nth call fails with ${code}${always ? ' and so do all after it' : ''}, for every N, with ${spares} sets made ahead`, async () => {
+    const failing = new FailingFiles()
+    let previous = ''
+    const bench = await Bench.make(
+      {
+        two: async (run) => {
+          const { results, fd } = await spooled(bench.root)
+          await run.inputs.open('a').catch(() => undefined)
+          return {
+            status: 'ok',
+            results: [...results, text('text', run.text)],
+            spoolFd: fd,
+            usage: { wallMs: 1, cpuMs: 1, peakMemoryBytes: 1 },
+          }
         },
-        { storeFiles: failing.files },
-      )
-      await bench.write('a', '0')
-      await bench.stage('two')
-      await bench.look('text')
-      previous = await bench.read('current', 'text')
-      let failures = 0
-      for (let n = 1; ; n++) {
-        await bench.write('a', String(n))
-        const version = bench.published('last')?.version
-        failing.arm(n, code, always)
-        const outcome = await errnoOf(bench.look('text'))
-        const calls = failing.calls
-        failing.disarm()
-        if (outcome === 'none') {
-          // The first N that the whole write does not reach; a failed removal of old sets is none.
-          if (calls < n) break
-          continue
-        }
-        failures += 1
-        assert.is(outcome, 'EIO')
-        assert.match(
-          bench.compute.error(bench.key),
-          code === 'ENOSPC' ? /^StoreError: the results store is full: / : /^StoreError: .*EIO/,
-        )
-        assert.is(bench.published('current'), undefined)
-        assert.is(bench.published('last')?.version, version)
-        assert.is(await bench.read('last', 'text'), previous)
-        assert.is((await bench.read('last', 'b')).length, 2_000_000)
-        assert.is(await bench.look('text'), 'two', 'there is space again')
+      },
+      { store: { files: failing.files, spares } },
+    )
+    await bench.write('a', '0')
+    await bench.stage('two')
+    await bench.look('text')
+    previous = await bench.read('current', 'text')
+    let failures = 0
+    for (let n = 1; ; n++) {
+      await bench.write('a', String(n))
+      const version = bench.published('last')?.version
+      failing.arm(n, code, always)
+      const outcome = await errnoOf(bench.look('text'))
+      const calls = failing.calls
+      failing.disarm()
+      if (outcome === 'none') {
+        // The first N that the whole write does not reach; a failed removal of old sets is none.
+        if (calls < n) break
+        continue
       }
-      assert.ok(failures >= 8, `${failures} calls were made to fail`)
-      assert.is(bench.openSessions, 1)
-      await bench.restart()
-      assert.equal(readdirSync(path.join(bench.state, 'results/.incoming')), [])
-      assert.is(await bench.look('text'), 'two')
-      await bench.end()
-    })
+      failures += 1
+      assert.is(outcome, 'EIO')
+      assert.match(
+        bench.compute.error(bench.key),
+        code === 'ENOSPC' ? /^StoreError: the results store is full: / : /^StoreError: .*EIO/,
+      )
+      assert.is(bench.published('current'), undefined)
+      assert.is(bench.published('last')?.version, version)
+      assert.is(await bench.read('last', 'text'), previous)
+      assert.is((await bench.read('last', 'b')).length, 2_000_000)
+      assert.is(await bench.look('text'), 'two', 'there is space again')
+    }
+    assert.ok(failures >= (spares === 0 ? 8 : 4), `${failures} calls were made to fail`)
+    assert.is(bench.openSessions, 1)
+    await bench.restart()
+    assert.is(await bench.look('text'), 'two')
+    await bench.compute.close()
+    assert.ok(readdirSync(path.join(bench.state, 'results/.incoming')).length <= spares)
+    await bench.end()
+  })
 
 test('old sets are removed, the published one and the one before stay', async () => {
   const bench = await Bench.make({

@@ -1,5 +1,5 @@
 import * as fs from 'node:fs/promises'
-import type { StoreFiles } from '../../src/compute/results-store.ts'
+import type { StoreFiles } from '../../src/compute/result-files.ts'
 
 /**
  * The real file system, whose Nth call from `arm` on fails, writes through handles included. A file
