@@ -17,14 +17,15 @@ import type {
   Usage,
 } from './types.ts'
 import { Watch } from './watch.ts'
-import { type Death, type Worker, WorkerDeath } from './worker.ts'
+import { type Death, Worker, WorkerDeath } from './worker.ts'
 
 export { type JailReport, probeJail } from './probe.ts'
 
 const NO_USAGE: Usage = { wallMs: 0, cpuMs: 0, peakMemoryBytes: 0 }
 
-export function createSandbox(options: SandboxOptions): Sandbox {
-  return new WorkerSandbox(options)
+/** `launch`: what starts a worker; tests put a hostile one in its place. */
+export function createSandbox(options: SandboxOptions, launch = Worker.launch): Sandbox {
+  return new WorkerSandbox(options, launch)
 }
 
 type Asked = Pick<RunRequest, 'tenant' | 'principal' | 'source' | 'limits'> & {
@@ -37,8 +38,8 @@ class WorkerSandbox implements Sandbox {
   readonly #spoolDirectory: string
   #kills = 0
 
-  constructor(options: SandboxOptions) {
-    this.#pool = new Pool(options, options.warmLimits ?? DEFAULT_RUN_LIMITS)
+  constructor(options: SandboxOptions, launch: typeof Worker.launch) {
+    this.#pool = new Pool(options, options.warmLimits ?? DEFAULT_RUN_LIMITS, launch)
     this.#spoolDirectory = options.spoolDirectory ?? tmpdir()
   }
 

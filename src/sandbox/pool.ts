@@ -5,9 +5,8 @@
  */
 import type { Principal } from '../file-server/types.ts'
 import { FairQueue } from './fair-queue.ts'
-import type { Jail } from './jail.ts'
 import type { RunLimits, SandboxOptions } from './types.ts'
-import { Worker, WorkerDeath } from './worker.ts'
+import { type Worker, WorkerDeath } from './worker.ts'
 
 /** After that many programs a worker is replaced: whatever leaks in it, leaks no further. */
 const MAX_PROGRAMS = 1_000
@@ -65,7 +64,7 @@ export function ownerOf(tenant: string, principal: Principal): string {
 export class Pool {
   readonly #options: SandboxOptions
   readonly #warmLimits: RunLimits
-  readonly #launch: (jail: Jail, slot: number, limits: RunLimits) => Worker
+  readonly #launch: typeof Worker.launch
   readonly #members = new Set<Member>()
   readonly #queue: FairQueue<Waiting>
   readonly #slots = new Set<number>()
@@ -74,12 +73,7 @@ export class Pool {
   #retryAt = 0
   #closed = false
 
-  constructor(
-    options: SandboxOptions,
-    warmLimits: RunLimits,
-    launch: (jail: Jail, slot: number, limits: RunLimits) => Worker = (...args) =>
-      new Worker(...args),
-  ) {
+  constructor(options: SandboxOptions, warmLimits: RunLimits, launch: typeof Worker.launch) {
     this.#options = options
     this.#warmLimits = warmLimits
     this.#launch = launch

@@ -72,13 +72,18 @@ export class Worker {
   #said = ''
   #peakBytes = 0
 
-  constructor(jail: Jail, slot: number, limits: RunLimits) {
+  /** `limits`: what the isolate that it makes first is for. */
+  static launch(jail: Jail, slot: number, limits: RunLimits): Worker {
+    return new Worker(slot, limits, (stderr) => launchWorker(jail, slot, limits, stderr))
+  }
+
+  constructor(slot: number, limits: RunLimits, launch: (stderr: number) => Launched) {
     this.slot = slot
     this.#limits = limits
     const [stderrFd, stderrEnd] = addon.sandbox.pipe()
     this.#stderrFd = stderrFd
     try {
-      this.#launched = launchWorker(jail, slot, limits, stderrEnd)
+      this.#launched = launch(stderrEnd)
     } catch (error) {
       closeSync(stderrFd)
       throw error
@@ -87,7 +92,10 @@ export class Worker {
     }
     const { child, socketFd } = this.#launched
     this.gone = new Promise((resolve) => {
+      let done = false
       const exited = (code: number | null, signal: NodeJS.Signals | null): void => {
+        if (done) return
+        done = true
         this.#readStderr()
         if (!this.dead) this.#end(this.#explain(code, signal))
         this.#process?.close()
@@ -121,8 +129,10 @@ export class Worker {
     )
     try {
       const process = await this.#launched.process
-      this.#process = process
-      if (this.dead) process.kill()
+      if (this.dead) {
+        process.kill()
+        process.close()
+      } else this.#process = process
       await this.#becomeReady()
     } catch (error) {
       if (error instanceof WorkerDeath) throw await this.#explainLaunch(error)

@@ -79,8 +79,8 @@ class IsolateSlot implements GuestSlot {
     this.#limits = limits
     this.#isolate = new ivm.Isolate({
       memoryLimit: Math.max(8, Math.ceil(limits.memoryBytes / MiB)),
-      // V8 is in no state to go on; an ordinary death for the worker's parent.
-      onCatastrophicError: () => process.abort(),
+      // Without onCatastrophicError V8 ends the process, an ordinary death for its parent. With it
+      // isolated-vm would put this very thread to sleep for good.
     })
     const context = this.#isolate.createContextSync()
     const entry = this.#loadRuntime(context)
