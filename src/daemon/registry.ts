@@ -3,7 +3,7 @@
  * while the very process that wrote it lives, so what a crash left behind is recognised.
  */
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 
 export interface MountRecord {
@@ -41,6 +41,12 @@ export async function unregister(runtimeDirectory: string, record: MountRecord):
 export async function prepare(runtimeDirectory: string): Promise<string> {
   const folder = path.join(runtimeDirectory, 'mounts')
   await mkdir(folder, { recursive: true, mode: 0o755 })
+  // The fallback below /tmp has a name that anybody could have taken first.
+  for (const each of [runtimeDirectory, folder]) {
+    const info = await lstat(each)
+    if (!info.isDirectory() || info.uid !== process.getuid?.() || (info.mode & 0o022) !== 0)
+      throw new Error(`${each} must be a directory of yours that nobody else may write to`)
+  }
   return folder
 }
 

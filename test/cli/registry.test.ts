@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { suite } from 'uvu'
@@ -54,6 +54,18 @@ test("a successor's record is not removed", async ({ scratch }) => {
   await register(scratch, record)
   await unregister(scratch, { ...record, startTicks: '1' })
   assert.equal(await running([scratch]), [record])
+})
+
+test('a runtime directory that others may write to is refused', async ({ scratch }) => {
+  const open = path.join(scratch, 'open')
+  await mkdir(open)
+  await chmod(open, 0o777)
+  try {
+    await register(open, await ownRecord('/mnt/a'))
+    assert.unreachable()
+  } catch (error) {
+    assert.match((error as Error).message, /must be a directory of yours/)
+  }
 })
 
 test('a state directory has one user at a time', ({ scratch }) => {
