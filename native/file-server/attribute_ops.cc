@@ -27,6 +27,7 @@ bool has_setid(const struct stat& attributes) {
 
 int truncate_to(Session& session, Inode& inode, int path, const fuse_setattr_in& in) {
   if (in.size > static_cast<uint64_t>(INT64_MAX)) return EFBIG;
+  inode.rewritten();
   const auto size = static_cast<off_t>(in.size);
   struct stat attributes;
   const bool keep = !(in.valid & FATTR_KILL_SUIDGID) && stat_inode(inode, attributes) == 0 &&

@@ -62,7 +62,9 @@ void reply_created(Session& session, Request& request, UniqueFd fd, UniqueFd pat
   fuse_entry_out entry;
   const InodePtr inode = remember(session, std::move(path), attributes, entry);
   wire::OpenOut opened{};
-  const int error = open_file(session, inode, std::move(fd), flags, opened);
+  const bool keeps_setid =
+      request.caller().uid == 0 && (attributes.st_mode & (S_ISUID | S_ISGID));
+  const int error = open_file(session, inode, std::move(fd), flags, !keeps_setid, opened);
   if (error != 0) {
     session.inodes().forget(entry.nodeid, 1);
     return void(request.reply_error(error));

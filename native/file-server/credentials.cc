@@ -44,6 +44,9 @@ struct Capabilities {
   void drop(unsigned capability) { words[capability / 32].effective &= ~(1u << (capability % 32)); }
 };
 
+// No file's group: a member of it keeps the setgid bit of a file that he writes to.
+constexpr gid_t kNoGroup = static_cast<gid_t>(-2);
+
 struct ThreadState {
   // May become other users. Without it everything belongs to who runs the daemon, and only that user
   // can be the caller.
@@ -76,6 +79,7 @@ void prepare_serving_thread() {
                    state.base.permitted(CAP_SETGID);
   if (!state.switches) return;
   set_groups(0, nullptr);
+  ::setfsgid(kNoGroup);
   const int bits = ::prctl(PR_GET_SECUREBITS);
   state.no_fixup = bits >= 0 && ::prctl(PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP) == 0;
   state.may_keep_setid = state.base.permitted(CAP_FSETID);
@@ -95,10 +99,7 @@ CreateAs::CreateAs(const Request& request, mode_t mode, mode_t umask) {
     const gid_t groups[] = {*group};
     switched_groups_ = set_groups(1, groups) == 0;
   }
-  if (caller.gid != 0) {
-    ::setfsgid(caller.gid);
-    switched_gid_ = true;
-  }
+  ::setfsgid(caller.gid);
   if (caller.uid != 0) {
     ::setfsuid(caller.uid);
     switched_uid_ = true;
@@ -111,7 +112,7 @@ CreateAs::CreateAs(const Request& request, mode_t mode, mode_t umask) {
 
 CreateAs::~CreateAs() {
   if (switched_uid_) ::setfsuid(0);
-  if (switched_gid_) ::setfsgid(0);
+  if (state.switches) ::setfsgid(kNoGroup);
   if (switched_groups_) set_groups(0, nullptr);
   if (raised_ || (switched_uid_ && !state.no_fixup)) state.base.apply();
 }

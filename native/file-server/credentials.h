@@ -10,7 +10,7 @@ class Request;
 bool has_capability(unsigned capability);
 
 // Makes the calling thread fit to serve: its own umask and working directory, and, when it may switch
-// credentials, no supplementary groups and neither CAP_FSETID (so that writes drop setuid and setgid
+// credentials, no groups and neither CAP_FSETID (so that writes drop setuid and setgid
 // bits as an ordinary user's do) nor CAP_SYS_RESOURCE (so that quotas and reserved blocks count). What
 // passthrough registers keeps these credentials for its I/O.
 void prepare_serving_thread();
@@ -28,7 +28,6 @@ class CreateAs {
 
  private:
   bool switched_uid_ = false;
-  bool switched_gid_ = false;
   bool switched_groups_ = false;
   bool raised_ = false;
 };

@@ -16,7 +16,7 @@
 
 namespace insitu {
 
-int open_file(Session& session, const InodePtr& inode, UniqueFd fd, int flags,
+int open_file(Session& session, const InodePtr& inode, UniqueFd fd, int flags, bool may_pass,
               wire::OpenOut& out) {
   const Descriptor path = inode->descriptor();
   if (!path) return errno;
@@ -24,7 +24,7 @@ int open_file(Session& session, const InodePtr& inode, UniqueFd fd, int flags,
   int32_t backing_id = 0;
   const bool reads_and_writes = (flags & O_ACCMODE) == O_RDWR;
   const bool first_read_writer = reads_and_writes && inode->write_activity().last_read_writer == 0;
-  const IoMode mode = passthrough.choose(inode->io_state(), path->get(), backing_id);
+  const IoMode mode = passthrough.choose(inode->io_state(), path->get(), may_pass, backing_id);
   if (!fd && mode != IoMode::passthrough) {
     fd = reopen(path->get(), backing_flags(flags));
     if (!fd) {
@@ -74,23 +74,25 @@ void open(Session& session, Request& request) {
   if (!path) return void(request.reply_error(errno));
   const auto* in = request.arg<fuse_open_in>();
   const int flags = static_cast<int>(in->flags);
+  const bool writes = (flags & O_ACCMODE) != O_RDONLY;
   UniqueFd fd;
+  bool keeps_setid = false;
   // Opened here and now when that may change or refuse something: immutable and append-only files are
   // told by open(2) only.
-  if ((flags & O_ACCMODE) != O_RDONLY || (flags & (O_TRUNC | O_NOATIME))) {
-    int opening = backing_flags(flags) | (flags & (O_TRUNC | O_APPEND));
-    const bool truncates = flags & O_TRUNC;
+  if (writes || (flags & (O_TRUNC | O_NOATIME))) {
     struct stat attributes;
-    const KeepSetid keep_setid(truncates && !(in->open_flags & FUSE_OPEN_KILL_SUIDGID) &&
-                               stat_inode(*inode, attributes) == 0 &&
-                               (attributes.st_mode & (S_ISUID | S_ISGID)));
-    fd = reopen(path->get(), opening);
+    // What passes us by is written as if by an ordinary user, and so drops these bits.
+    keeps_setid = request.caller().uid == 0 && stat_inode(*inode, attributes) == 0 &&
+                  (attributes.st_mode & (S_ISUID | S_ISGID));
+    const KeepSetid keep(keeps_setid && !(in->open_flags & FUSE_OPEN_KILL_SUIDGID));
+    fd = reopen(path->get(), backing_flags(flags) | (flags & (O_TRUNC | O_APPEND)));
     if (!fd) return void(request.reply_error(errno));
     // An append-only file wants to hear it at open; each write says it again (see backing_flags).
     if (flags & O_APPEND) ::fcntl(fd.get(), F_SETFL, backing_flags(flags));
   }
+  if (flags & O_TRUNC) inode->rewritten();
   wire::OpenOut out{};
-  if (const int error = open_file(session, inode, std::move(fd), flags, out))
+  if (const int error = open_file(session, inode, std::move(fd), flags, !keeps_setid, out))
     return void(request.reply_error(error));
   if (request.reply_with(out) != 0) session.files().remove(out.fh);
 }

@@ -32,13 +32,16 @@ Inode::~Inode() { table_.drop(*this); }
 Descriptor Inode::descriptor() const { return table_.descriptor_of(*this); }
 
 WriteActivity Inode::write_activity() const {
-  return {writers_.load(), read_writers_.load(), last_writer_.load(), last_read_writer_.load()};
+  return {writers_.load(), read_writers_.load(), last_writer_.load(), last_read_writer_.load(),
+          last_appender_.load()};
 }
 
 void Inode::opened(int flags) {
   const int access = flags & O_ACCMODE;
   if (access == O_RDONLY) return;
-  if (!(flags & O_APPEND)) {
+  if (flags & O_APPEND) {
+    last_appender_ = next_stamp();
+  } else {
     ++writers_;
     last_writer_ = next_stamp();
   }
@@ -54,6 +57,8 @@ void Inode::released(int flags) {
   if (!(flags & O_APPEND)) --writers_;
   if (access == O_RDWR) --read_writers_;
 }
+
+void Inode::rewritten() { last_writer_ = next_stamp(); }
 
 InodeTable::InodeTable(UniqueFd root, const struct stat& attributes, size_t descriptor_bound)
     : descriptor_bound_(descriptor_bound) {

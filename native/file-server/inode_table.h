@@ -30,8 +30,9 @@ using InodePtr = std::shared_ptr<Inode>;
 struct WriteActivity {
   uint32_t writers = 0;           // open now, for writing without O_APPEND
   uint32_t read_writers = 0;      // open now, for reading and writing: may be mapped and stored to
-  uint64_t last_writer = 0;       // stamp of the last open counted in `writers`
+  uint64_t last_writer = 0;       // stamp of the last open counted in `writers`, or truncation
   uint64_t last_read_writer = 0;  // stamp of the last open counted in `read_writers`
+  uint64_t last_appender = 0;     // stamp of the last open for writing with O_APPEND
 };
 
 // One object of the backing directory that the kernel knows, whatever its names are.
@@ -56,6 +57,7 @@ class Inode {
   WriteActivity write_activity() const;
   void opened(int flags);
   void released(int flags);
+  void rewritten();
   IoState& io_state() { return io_state_; }
 
  private:
@@ -77,6 +79,7 @@ class Inode {
   std::atomic<uint32_t> read_writers_ = 0;
   std::atomic<uint64_t> last_writer_ = 0;
   std::atomic<uint64_t> last_read_writer_ = 0;
+  std::atomic<uint64_t> last_appender_ = 0;
   IoState io_state_;
 };
 

@@ -6,9 +6,9 @@
 
 namespace insitu {
 
-IoMode Passthrough::choose(IoState& state, int path, int32_t& backing_id) {
+IoMode Passthrough::choose(IoState& state, int path, bool wanted, int32_t& backing_id) {
   const std::lock_guard lock(state.mutex);
-  if (enabled() && state.cached == 0) {
+  if (wanted && enabled() && state.cached == 0) {
     if (state.passthrough == 0) {
       const wire::BackingMap map{path, 0, 0};
       const int id = ::ioctl(device_, wire::kBackingOpen, &map);

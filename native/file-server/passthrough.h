@@ -33,9 +33,9 @@ class Passthrough {
   void disable() { device_ = -1; }
   bool enabled() const { return device_ >= 0; }
 
-  // Chooses for one more open, so that no open is ever refused by the kernel. `path` is O_PATH.
-  // Sets `backing_id` for passthrough.
-  IoMode choose(IoState& state, int path, int32_t& backing_id);
+  // Chooses for one more open, so that no open is ever refused by the kernel. `path` is O_PATH;
+  // `wanted` false is for an open whose I/O must come by us. Sets `backing_id` for passthrough.
+  IoMode choose(IoState& state, int path, bool wanted, int32_t& backing_id);
   void released(IoState& state, IoMode mode);
 
  private:
