@@ -85,7 +85,7 @@ class IsolateSlot implements GuestSlot {
     const context = this.#isolate.createContextSync()
     const entry = this.#loadRuntime(context)
     const exported = (name: string): ivm.Reference =>
-      entry.namespace.getSync(name, { reference: true }) as ivm.Reference
+      entry.namespace.getSync(name, { reference: true })
     const natives = nativeModule.createSync(context)
     const bounds = new ivm.ExternalCopy({
       // A line as one string and its bytes must fit beside what the program keeps.

@@ -1,3 +1,4 @@
+/* oxlint-disable typescript/unbound-method -- methods are taken from their prototypes on purpose */
 /** Time stands still, at the moment that the run was given. */
 import { Date as RealDate, apply, construct, defineProperty } from './primordials.ts'
 
@@ -22,7 +23,7 @@ export function installClock(world: typeof globalThis): void {
   for (const [name, value] of Object.entries(methods)) {
     defineProperty(StillDate, name, { value, writable: true, configurable: true })
   }
-  prototype.constructor = StillDate as unknown as DateConstructor
+  prototype.constructor = StillDate
   defineProperty(world, 'Date', { value: StillDate, writable: true, configurable: true })
 
   const performance = { now: () => 0, timeOrigin: 0, toJSON: () => ({ timeOrigin: 0 }) }

@@ -60,7 +60,7 @@ export class TextEncoder {
   }
 
   encodeInto(text: unknown, into: Uint8Array): { read: number; written: number } {
-    const [read, written] = natives.encodeUtf8Into(toText(text), into, 0)
+    const { 0: read, 1: written } = natives.encodeUtf8Into(toText(text), into, 0)
     return { read, written }
   }
 }

@@ -7,7 +7,7 @@ import { setClock } from './clock.ts'
 import { describeFailure, runtimeFailure } from './failure.ts'
 import { InputDirectory } from './files.ts'
 import { installGlobals } from './globals.ts'
-import { record, resolved, stringifyJson, then } from './primordials.ts'
+import { record, resolved, stringifyJson, whenSettled } from './primordials.ts'
 import { emit, resultFailure, unfinishedResults } from './results.ts'
 
 let settled = false
@@ -26,7 +26,7 @@ export function install(
 export function compile(source: string, asModule: boolean, asLibrary: boolean): string {
   const found = natives.compileProgram(source, asModule, asLibrary)
   if (found === undefined) return ''
-  const [name, message, line, column] = found
+  const { 0: name, 1: message, 2: line, 3: column } = found
   return stringifyJson(record({ name, message, line, column }))
 }
 
@@ -61,7 +61,7 @@ function follow(value: unknown, done: (value: unknown) => void): void {
   const type = typeof value
   if (value === null || (type !== 'object' && type !== 'function')) return done(value)
   if (typeof (value as { then?: unknown }).then !== 'function') return done(value)
-  then(resolved(value), done, rejected)
+  void whenSettled(resolved(value), done, rejected)
 }
 
 export function run(nowMs: number): void {
@@ -78,7 +78,7 @@ export function run(nowMs: number): void {
       }
     }
     if (exports === undefined) follow(evaluated, call)
-    else then(evaluated as Promise<unknown>, () => call(exports.default), rejected)
+    else void whenSettled(evaluated as Promise<unknown>, () => call(exports.default), rejected)
   } catch (error) {
     rejected(error)
   }

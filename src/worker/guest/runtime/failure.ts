@@ -39,7 +39,7 @@ export function describeFailure(thrown: unknown): string {
   } else {
     message = `threw ${textOf(thrown, MESSAGE_LENGTH) ?? 'something that cannot be shown'}`
   }
-  const [frames, line, column] = natives.whereThrown(thrown)
+  const { 0: frames, 1: line, 2: column } = natives.whereThrown(thrown)
   const head = `${name}: ${message}`
   const stack = slice(frames === '' ? head : `${head}\n${frames}`, 0, STACK_LENGTH)
   return stringifyJson(record({ name, message, stack, line, column }))

@@ -45,10 +45,10 @@ interface Attributes {
 }
 
 function stat(path: string): Attributes {
-  const [kind = '', size, mtime] = split(answer(host.stat(path), path), ' ')
+  const { 0: kind = '', 1: size, 2: mtime } = split(answer(host.stat(path), path), ' ')
   if (kind !== 'symlink') return { kind, sizeBytes: +(size ?? 0), mtimeMs: +(mtime ?? 0) }
   // A link counts as the file that it leads to.
-  const [fd, targetSize, targetMtime] = split(answer(host.open(path), path), ' ')
+  const { 0: fd, 1: targetSize, 2: targetMtime } = split(answer(host.open(path), path), ' ')
   host.close(+(fd ?? -1))
   rekey()
   return { kind: 'file', sizeBytes: +(targetSize ?? 0), mtimeMs: +(targetMtime ?? 0) }
@@ -73,7 +73,7 @@ export function listDirectory(path: string): [name: string, kind: string][] {
 }
 
 function openRange(path: string, from: number, to: number): Opened {
-  const [fdText, sizeText] = split(answer(host.open(path), path), ' ')
+  const { 0: fdText, 1: sizeText } = split(answer(host.open(path), path), ' ')
   rekey()
   const fd = +(fdText ?? -1)
   let position = min(from, +(sizeText ?? 0))

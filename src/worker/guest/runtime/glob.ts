@@ -152,7 +152,7 @@ function matchesOne(token: Token, character: string): boolean {
   if (token.kind === 'literal') return token.text === character
   if (token.kind !== 'class') return true
   for (let i = 0; i < token.ranges.length; i++) {
-    const [low, high] = token.ranges[i] as [string, string]
+    const { 0: low, 1: high } = token.ranges[i] as [string, string]
     if (compareNames(low, character) <= 0 && compareNames(character, high) <= 0) {
       return !token.negated
     }
@@ -242,7 +242,7 @@ export function globWalk(
     for (;;) {
       const next = pop(todo)
       if (next === undefined) break
-      const [path, index, depth] = next
+      const { 0: path, 1: index, 2: depth } = next
       const key = `${index}:${path}`
       if (mapGet(visited, key) === true) continue
       mapSet(visited, key, true)
@@ -254,7 +254,7 @@ export function globWalk(
       const entries = entriesOf(path)
       const literal = isArray(segment) ? literalOf(segment) : undefined
       for (let i = 0; i < entries.length; i++) {
-        const [name, kind] = entries[i] as [string, string]
+        const { 0: name, 1: kind } = entries[i] as [string, string]
         if (literal !== undefined ? name !== literal : false) continue
         if (globstar ? name[0] === '.' : literal === undefined && !matchesName(segment, name)) {
           continue

@@ -10,7 +10,7 @@ import {
   defineProperty,
   resolved,
   setPrototypeOf,
-  then,
+  whenSettled,
 } from './primordials.ts'
 import { getRandomValues, random, randomUUID } from './random.ts'
 import { emit } from './results.ts'
@@ -96,7 +96,7 @@ function structuredClone(value: unknown, options: { transfer?: Iterable<unknown>
 function queueMicrotask(callback: unknown): void {
   if (typeof callback !== 'function') throw new TypeError('queueMicrotask: takes a function')
   // What it throws is a rejection that nobody handles, and so the run's error.
-  void then(resolved(undefined), () => callback() as unknown, rethrow)
+  void whenSettled(resolved(undefined), () => callback() as unknown, rethrow)
 }
 
 function rethrow(error: unknown): never {

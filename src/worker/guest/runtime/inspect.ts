@@ -66,6 +66,13 @@ function show(value: unknown, depth: number, above: object[]): string {
   }
 }
 
+function copyWith(above: object[], value: object): object[] {
+  const copy: object[] = []
+  for (let i = 0; i < above.length; i++) push(copy, above[i])
+  push(copy, value)
+  return copy
+}
+
 function nameOf(value: object, kind: string): string {
   const name = getOwnPropertyDescriptor(value, 'name')?.value as unknown
   return typeof name === 'string' && name !== '' ? `[${kind} ${slice(name, 0, 100)}]` : `[${kind}]`
@@ -94,7 +101,7 @@ function showObject(value: object, depth: number, above: object[]): string {
   if (value instanceof Promise) return 'Promise'
   if (depth < 0) return isArray(value) ? '[Array]' : `[${name || 'Object'}]`
 
-  const inner = [...above, value]
+  const inner = copyWith(above, value)
   const parts: string[] = []
   const add = (text: string): boolean => {
     if (parts.length < ITEMS) push(parts, text)
@@ -137,8 +144,9 @@ function elementOf(value: object, index: number): unknown {
 }
 
 function keyText(key: PropertyKey): string {
-  const text = typeof key === 'symbol' ? `[${toText(key)}]` : toText(key)
-  for (let i = 0; i < text.length && typeof key !== 'symbol'; i++) {
+  if (typeof key === 'symbol') return `[${toText(key)}]`
+  const text = toText(key)
+  for (let i = 0; i < text.length; i++) {
     const c = text[i] as string
     const word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c === '_' || c === '$'
     if (!word && !(i > 0 && c >= '0' && c <= '9')) return quoted(text)
@@ -147,7 +155,8 @@ function keyText(key: PropertyKey): string {
 }
 
 function enclosed(parts: string[], list: boolean): string {
-  const [open, close] = list ? ['[', ']'] : ['{', '}']
+  const open = list ? '[' : '{'
+  const close = list ? ']' : '}'
   if (parts.length === 0) return open + close
   const line = `${open} ${join(parts, ', ')} ${close}`
   if (line.length <= WIDTH) return line

@@ -1,17 +1,16 @@
+/* oxlint-disable typescript/unbound-method -- methods are taken from their prototypes on purpose */
 /**
  * The language's own functions as they were before the program ran. The program may replace any
  * prototype's method; what the runtime does with names, descriptors and results must not go through
- * its replacements. (Nothing here keeps a guest in: the isolate and the jail do.)
+ * its replacements; arrays are taken apart by index, never by their iterator. (Nothing here keeps a guest in: the isolate and the jail do.)
  */
 const { apply } = Reflect
-
-type Method<This, Arguments extends unknown[], Result> = (self: This, ...rest: Arguments) => Result
 
 /** `method` as a function of its receiver. */
 export function uncurryThis<This, Arguments extends unknown[], Result>(
   method: (this: This, ...rest: Arguments) => Result,
-): Method<This, Arguments, Result> {
-  return (self, ...rest) => apply(method, self, rest) as Result
+): (self: This, ...rest: Arguments) => Result {
+  return (self, ...rest) => apply(method, self, rest)
 }
 
 function getterOf(prototype: object, key: PropertyKey): (self: unknown) => unknown {
@@ -64,7 +63,7 @@ export const sort = uncurryThis(Array.prototype.sort) as <T>(
   self: T[],
   compare: (a: T, b: T) => number,
 ) => T[]
-export const then = uncurryThis(Promise.prototype.then) as (
+export const whenSettled = uncurryThis(Promise.prototype.then) as (
   self: Promise<unknown>,
   done: (value: unknown) => void,
   failed: (error: unknown) => void,

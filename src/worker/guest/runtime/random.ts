@@ -41,15 +41,22 @@ function key(): void {
 }
 
 function quarter(a: number, b: number, c: number, d: number): void {
-  const x = block
-  x[a] = (x[a] as number) + (x[b] as number)
-  x[d] = rotate((x[d] as number) ^ (x[a] as number), 16)
-  x[c] = (x[c] as number) + (x[d] as number)
-  x[b] = rotate((x[b] as number) ^ (x[c] as number), 12)
-  x[a] = (x[a] as number) + (x[b] as number)
-  x[d] = rotate((x[d] as number) ^ (x[a] as number), 8)
-  x[c] = (x[c] as number) + (x[d] as number)
-  x[b] = rotate((x[b] as number) ^ (x[c] as number), 7)
+  let w = block[a] as number
+  let x = block[b] as number
+  let y = block[c] as number
+  let z = block[d] as number
+  w = (w + x) | 0
+  z = rotate(z ^ w, 16)
+  y = (y + z) | 0
+  x = rotate(x ^ y, 12)
+  w = (w + x) | 0
+  z = rotate(z ^ w, 8)
+  y = (y + z) | 0
+  x = rotate(x ^ y, 7)
+  block[a] = w
+  block[b] = x
+  block[c] = y
+  block[d] = z
 }
 
 function rotate(word: number, bits: number): number {

@@ -31,7 +31,7 @@ import {
   subarray,
   symbolAsyncIterator,
   symbolIterator,
-  then,
+  whenSettled,
   typedArrayName,
 } from './primordials.ts'
 
@@ -39,6 +39,8 @@ import {
 const WRITE_BYTES = 60 * 1024
 /** A result that comes bit by bit is kept up to here. */
 const KEPT_BYTES = 1024 * 1024
+/** So much text is encoded at once. */
+const TEXT_LENGTH = 16 * 1024
 const NAME_BYTES = 255 // as any filesystem's
 
 interface Result {
@@ -114,9 +116,8 @@ function jsonOf(name: string, data: unknown, indent: number): string {
 }
 
 /** An item of an iterable: text and bytes as they are, anything else as a line of JSON. */
-function itemBytes(name: string, item: unknown): Uint8Array {
-  if (typeof item === 'string') return encode(item)
-  return bytesOf(item) ?? encode(jsonOf(name, item, 0))
+function piece(name: string, item: unknown): string | Uint8Array {
+  return typeof item === 'string' ? item : (bytesOf(item) ?? jsonOf(name, item, 0))
 }
 
 function write(bytes: Uint8Array): void {
@@ -129,32 +130,52 @@ function write(bytes: Uint8Array): void {
 }
 
 /** Gathers small pieces, so that a million short lines are not a million messages. */
-function writer(): { add(bytes: Uint8Array): void; end(): void } {
-  let buffer = new Uint8Array(WRITE_BYTES)
+function writer(): { addText(text: string): void; add(bytes: Uint8Array): void; end(): void } {
+  let text = ''
+  const buffer = new Uint8Array(WRITE_BYTES)
   let filled = 0
-  const end = (): void => {
-    if (filled === 0) return
-    answer(host.write(subarray(buffer, 0, filled)))
-    buffer = new Uint8Array(WRITE_BYTES)
+
+  const flushBytes = (): void => {
+    if (filled > 0) write(subarray(buffer, 0, filled))
     filled = 0
   }
+  const addBytes = (bytes: Uint8Array): void => {
+    if (bytes.length > WRITE_BYTES - filled) flushBytes()
+    if (bytes.length >= WRITE_BYTES) write(bytes)
+    else {
+      setBytes(buffer, bytes, filled)
+      filled += bytes.length
+    }
+  }
+  const flushText = (): void => {
+    if (text !== '') addBytes(encode(text))
+    text = ''
+  }
   return {
-    add(bytes) {
-      if (bytes.length > WRITE_BYTES - filled) end()
-      if (bytes.length >= WRITE_BYTES) write(bytes)
-      else {
-        setBytes(buffer, bytes, filled)
-        filled += bytes.length
-      }
+    addText(piece) {
+      text += piece
+      if (text.length >= TEXT_LENGTH) flushText()
     },
-    end,
+    add(bytes) {
+      flushText()
+      addBytes(bytes)
+    },
+    end() {
+      flushText()
+      flushBytes()
+    },
   }
 }
 
-function keep(result: Result, bytes: Uint8Array): void {
-  const copy = new Uint8Array(bytes.length)
-  setBytes(copy, bytes)
-  push(result.pieces, copy)
+function keep(result: Result, data: string | Uint8Array): void {
+  let bytes: Uint8Array
+  if (typeof data === 'string') bytes = encode(data)
+  else {
+    // The program may change its bytes before they are written.
+    bytes = new Uint8Array(data.length)
+    setBytes(bytes, data)
+  }
+  push(result.pieces, bytes)
   result.keptBytes += bytes.length
 }
 
@@ -208,9 +229,10 @@ function emitItems(name: string, items: Iterable<unknown>): void {
   const out = result === current ? writer() : undefined
   try {
     for (const item of items) {
-      const bytes = itemBytes(name, item)
-      if (out === undefined) keep(result, bytes)
-      else out.add(bytes)
+      const next = piece(name, item)
+      if (out === undefined) keep(result, next)
+      else if (typeof next === 'string') out.addText(next)
+      else out.add(next)
     }
     out?.end()
   } finally {
@@ -228,7 +250,7 @@ function newOpen(name: string): Result {
 async function emitLater(name: string, items: AsyncIterable<unknown>): Promise<void> {
   const result = addResult(name)
   for await (const item of items) {
-    keep(result, itemBytes(name, item))
+    keep(result, piece(name, item))
     if (result.keptBytes >= KEPT_BYTES) advance()
   }
   result.done = true
@@ -238,7 +260,7 @@ async function emitLater(name: string, items: AsyncIterable<unknown>): Promise<v
 /** Counts as unfinished until it is settled. */
 function track(promise: Promise<unknown>): void {
   unsettled++
-  then(
+  void whenSettled(
     promise,
     () => {
       unsettled--
@@ -268,7 +290,7 @@ function emitData(name: string, data: unknown): void {
       return emitItems(name, object as Iterable<unknown>)
     }
     if (typeof object.then === 'function') {
-      return track(then(resolved(object), (value) => emitData(name, value), raise))
+      return track(whenSettled(resolved(object), (value) => emitData(name, value), raise))
     }
   }
   emitWhole(name, encode(jsonOf(name, data, 2)))
