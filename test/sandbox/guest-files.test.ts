@@ -8,7 +8,7 @@ import { evaluateGuest, makeFiles, runGuest } from '../support/guest.ts'
 const MiB = 1024 * 1024
 const test = suite('guest: files')
 
-const { directory, remove } = makeFiles({
+const files = makeFiles({
   'b.log': 'one\ntwo\n',
   'a.log': 'three\r\nfour',
   'é.log': 'five\n',
@@ -22,9 +22,9 @@ const { directory, remove } = makeFiles({
   'sub/.git/e.log': 'no\n',
   'odd [1]*.txt': 'brackets',
 })
-test.after(remove)
+test.after(() => files.remove())
 
-const here = { directory }
+const here = { directory: files.directory }
 
 test('files() is sorted by bytes and leaves out what starts with a dot', async () => {
   const names = await evaluateGuest('dir.files("*.log").map((f) => f.name)', here)

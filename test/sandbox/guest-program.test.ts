@@ -153,9 +153,9 @@ test('a program that replaces the language fools only itself', async () => {
     Object.prototype.toJSON = () => ({ name: 'forged' })
     emit('a.txt', 'text')
     export default () => 'fine'`
-  const { directory, remove } = makeFiles({ 'a.txt': 'A' })
-  const { error, results, log } = await runGuest(vandal, { directory })
-  remove()
+  const files = makeFiles({ 'a.txt': 'A' })
+  const { error, results, log } = await runGuest(vandal, { directory: files.directory })
+  files.remove()
   assert.is(error, undefined)
   assert.is(log, 'log { a: [ 1 ] } 1 A\n')
   assert.equal(results, { 'a.txt': 'text', result: 'fine' })

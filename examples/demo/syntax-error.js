@@ -1,0 +1,3 @@
+export default function (dir) {
+  return dir.files().map((file) => file.name
+}
