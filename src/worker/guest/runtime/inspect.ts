@@ -1,5 +1,4 @@
-/** Values as text for the log, bounded in depth, width and length. May run the program's getters'
- * neighbours (`toString` of an error), never its getters. */
+/** Values as text for the log, bounded in depth, width and length. Runs none of their getters. */
 import {
   Date as RealDate,
   Map,
@@ -19,6 +18,7 @@ import {
   stringifyJson,
   toText,
 } from './primordials.ts'
+import { URL, URLSearchParams } from './url.ts'
 
 const DEPTH = 3
 const ITEMS = 100
@@ -99,6 +99,7 @@ function showObject(value: object, depth: number, above: object[]): string {
   }
   if (value instanceof RealDate || value instanceof RegExp) return toText(value)
   if (value instanceof Promise) return 'Promise'
+  if (value instanceof URL || value instanceof URLSearchParams) return toText(value)
   if (depth < 0) return isArray(value) ? '[Array]' : `[${name || 'Object'}]`
 
   const inner = copyWith(above, value)
