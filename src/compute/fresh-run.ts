@@ -74,7 +74,9 @@ export async function runFresh(job: Job): Promise<FreshRun> {
     if (leftMs <= 0) break
     job.onTry?.()
     const opened = openInputs(job)
-    const outcome = await runOnce(job, { ...job.limits, wallMs: leftMs }, opened)
+    // A worker is ready for the usual limits; only a further try has less time.
+    const limits = attempt === 1 ? job.limits : { ...job.limits, wallMs: leftMs }
+    const outcome = await runOnce(job, limits, opened)
     usage = outcome.usage
     const settled = await settle(job, outcome, opened)
     if (!('changed' in settled)) {

@@ -27,11 +27,12 @@ export async function runOnce<T>(
 ): Promise<{ value: T; usage: Usage }> {
   if (signal.aborted) throw interrupted()
   const ticket = scheduler.enter(true)
+  const leave = (): void => ticket.leave()
   try {
-    signal.addEventListener('abort', ticket.leave, { once: true })
+    signal.addEventListener('abort', leave, { once: true })
     await ticket.entered
     // From here on it holds its place until its worker is gone.
-    signal.removeEventListener('abort', ticket.leave)
+    signal.removeEventListener('abort', leave)
     if (signal.aborted) throw interrupted()
     const run = await runFresh({
       volume,

@@ -63,10 +63,14 @@ export class Bench {
   }
 
   /** Over the product's own volume. */
-  static async makeNative(guests: Record<string, Guest>): Promise<Bench> {
+  static async makeNative(
+    guests: Record<string, Guest>,
+    options: Partial<ComputeOptions> = {},
+  ): Promise<Bench> {
     const root = await fs.mkdtemp(path.join(os.tmpdir(), 'insitu-compute-'))
     await fs.mkdir(path.join(root, 'backing'))
-    return Bench.open(root, guests, { volume: await openVolume(path.join(root, 'backing')) })
+    const volume = await openVolume(path.join(root, 'backing'))
+    return Bench.open(root, guests, { ...options, volume })
   }
 
   /** Over what another process may have left in `root`. */

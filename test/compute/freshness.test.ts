@@ -19,12 +19,10 @@ async function make(
   guests: (bench: () => Bench) => Record<string, Guest>,
   options: Parameters<typeof Bench.make>[1] = {},
 ): Promise<Bench> {
-  let bench: Bench | undefined
-  const get = (): Bench => {
-    if (bench === undefined) throw new Error('not yet')
-    return bench
-  }
-  bench = await Bench.make(guests(get), options)
+  const bench: Bench = await Bench.make(
+    guests(() => bench),
+    options,
+  )
   return bench
 }
 

@@ -212,5 +212,5 @@ function may(stats: Stats, principal: Principal, mode: string): boolean {
   const groups = [principal.gid, ...principal.groups]
   const shift =
     BigInt(principal.uid) === stats.uid ? 6n : groups.includes(Number(stats.gid)) ? 3n : 0n
-  return [...mode].every((letter) => ((stats.mode >> shift) & (BITS[letter] ?? 0n)) !== 0n)
+  return mode.split('').every((letter) => ((stats.mode >> shift) & (BITS[letter] ?? 0n)) !== 0n)
 }

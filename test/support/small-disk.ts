@@ -8,7 +8,10 @@ export async function onSmallDisk(
   sizeBytes: number,
   work: (folder: string) => Promise<void>,
 ): Promise<void> {
-  if (process.getuid?.() !== 0) return void console.log('SKIP needs root to mount a small tmpfs')
+  if (process.getuid?.() !== 0) {
+    console.log('SKIP needs root to mount a small tmpfs')
+    return
+  }
   const folder = await fs.mkdtemp(path.join(os.tmpdir(), 'insitu-small-disk-'))
   try {
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${sizeBytes},mode=0700`, 'small', folder])
