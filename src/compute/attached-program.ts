@@ -125,7 +125,8 @@ export class AttachedProgram {
       if (this.#active === undefined) {
         const fresh = await this.#isFresh()
         if (fresh === 'yes') return
-        if (fresh === 'moved' || this.#active !== undefined || this.#over !== undefined) continue
+        const moved = fresh === 'moved' || this.#active !== undefined || this.#over !== undefined
+        if (moved || signal.aborted) continue
       }
       const active = this.#active ?? this.#begin(true)
       active.ticket.promote()
@@ -419,7 +420,8 @@ export class AttachedProgram {
     if (this.#over !== undefined) return
     this.#over = why
     this.#supersede()
-    this.#withdraw()
+    this.#failure?.inputs.close()
+    this.#failure = undefined
     this.#publish(undefined, undefined)
   }
 
