@@ -45,15 +45,15 @@ function digest(state: Int32Array, bytes: Uint8Array<ArrayBuffer>) {
   for (; at + 64 <= bytes.length; at += 64) {
     let [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0] = state
     for (let i = 0; i < 64; i++) {
-      const [x, y] = [w[i - 15]!, w[i - 2]!]
+      const [x, y] = [w[i - 15], w[i - 2]]
       const s0 = turn(x, 7) ^ turn(x, 18) ^ (x >>> 3)
       const s1 = turn(y, 17) ^ turn(y, 19) ^ (y >>> 10)
-      w[i] = i < 16 ? view.getInt32(at + i * 4) : w[i - 16]! + s0 + w[i - 7]! + s1
-      const t1 = h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + ((e & f) ^ (~e & g)) + K[i]! + w[i]!
+      w[i] = i < 16 ? view.getInt32(at + i * 4) : w[i - 16] + s0 + w[i - 7] + s1
+      const t1 = h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + ((e & f) ^ (~e & g)) + K[i] + w[i]
       const t2 = (turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + ((a & b) ^ (a & c) ^ (b & c))
       ;[h, g, f, e, d, c, b, a] = [g, f, e, (d + t1) | 0, c, b, a, (t1 + t2) | 0]
     }
-    ;[a, b, c, d, e, f, g, h].forEach((word, i) => (state[i]! += word))
+    ;[a, b, c, d, e, f, g, h].forEach((word, i) => (state[i] += word))
   }
   return bytes.subarray(at)
 }

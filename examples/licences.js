@@ -9,7 +9,7 @@ export default function (dir) {
     byLicence.get(licence).add(`${name}@${version}`)
   }
 
-  const sorted = [...byLicence].sort((a, b) => b[1].size - a[1].size || (a[0] < b[0] ? -1 : 1))
+  const sorted = [...byLicence].toSorted((a, b) => b[1].size - a[1].size || (a[0] < b[0] ? -1 : 1))
   emit('licences.json', Object.fromEntries(sorted.map(([licence, names]) => [licence, [...names]])))
   emit('summary.txt', sorted.map(([licence, names]) => `${names.size}\t${licence}\n`).join(''))
 }

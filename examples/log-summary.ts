@@ -30,7 +30,7 @@ export default function (dir: Directory) {
   }
 
   emit('summary.json', files)
-  const top = [...errors].sort((a, b) => b[1] - a[1]).slice(0, 10)
+  const top = [...errors].toSorted((a, b) => b[1] - a[1]).slice(0, 10)
   emit(
     'top-errors.txt',
     top.map(([kind, count]) => `${String(count).padStart(7)}  ${kind}\n`).join(''),

@@ -10,7 +10,7 @@ for (const file of dir.files('**/*.{txt,md}')) {
   }
 }
 
-const sorted = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
+const sorted = [...counts].toSorted((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
 sorted
   .slice(0, 100)
   .map(([word, count]) => `${count}\t${word}\n`)
