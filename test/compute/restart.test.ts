@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import * as fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -101,6 +102,40 @@ test('versions are not used again after a detach and a restart', async () => {
   await bench.restart()
   await bench.stage('copy')
   await bench.look()
+  assert.is(bench.published('current')?.version, 2)
+  await bench.end()
+})
+
+test('results of the program before are not those of the new one', async () => {
+  bench = await Bench.make({ ...guests, endless: () => new Promise(() => undefined) })
+  await bench.write('a', '1')
+  await bench.stage('copy')
+  await bench.look()
+  await bench.stage('endless')
+  await until(() => bench.status.state === 'running')
+  // What a kill would leave now.
+  const left = path.join(bench.root, 'left')
+  await fs.cp(bench.state, left, { recursive: true })
+  const next = await Bench.open(bench.root, guests, { stateDirectory: left })
+  assert.is(next.published('current'), undefined)
+  assert.is(await next.read('last'), '1')
+  assert.is(next.status.state, 'idle')
+  await next.compute.close()
+  await bench.end()
+})
+
+test('a set that the database does not know of yet keeps its number', async () => {
+  bench = await Bench.make(guests)
+  await bench.write('a', '1')
+  await bench.stage('copy')
+  await bench.look()
+  await bench.compute.close()
+  const database = new DatabaseSync(path.join(bench.state, 'programs.db'))
+  database.exec('DELETE FROM versions')
+  database.close()
+  await bench.restart()
+  await bench.write('a', '2')
+  assert.is(await bench.look(), '2')
   assert.is(bench.published('current')?.version, 2)
   await bench.end()
 })

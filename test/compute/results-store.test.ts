@@ -1,5 +1,5 @@
 /** Sets on disk: whole or not at all, whatever fails. */
-import { closeSync, openSync, readdirSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readlinkSync, writeSync } from 'node:fs'
 import * as fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
@@ -156,6 +156,8 @@ test('versions are listed newest first; what is not whole is not loaded', () =>
     assert.equal(readdirSync(path.join(folder, '.incoming')), [])
   }))
 
+const USAGE = { wallMs: 1, cpuMs: 1, peakMemoryBytes: 1 }
+
 const spooled = async (folder: string): Promise<{ results: RunResult[]; fd: number }> => {
   const file = path.join(folder, 'spool')
   await fs.writeFile(file, 'x'.repeat(2_000_000))
@@ -185,7 +187,7 @@ for (const { code, always, spares } of FAULTS)
             status: 'ok',
             results: [...results, text('text', run.text)],
             spoolFd: fd,
-            usage: { wallMs: 1, cpuMs: 1, peakMemoryBytes: 1 },
+            usage: USAGE,
           }
         },
       },
@@ -228,6 +230,37 @@ for (const { code, always, spares } of FAULTS)
     assert.ok(readdirSync(path.join(bench.state, 'results/.incoming')).length <= spares)
     await bench.end()
   })
+
+test('the spool is closed, also of a try that did not count', async () => {
+  let tries = 0
+  const bench = await Bench.make({
+    racing: async (run) => {
+      await run.inputs.open('a')
+      const { results, fd: spoolFd } = await spooled(bench.root)
+      if (++tries === 1) {
+        await bench.write('next', 'next')
+        await fs.rename(bench.file('next'), bench.file('a'))
+      }
+      return { status: 'ok', results, spoolFd, usage: USAGE }
+    },
+  })
+  await bench.write('a', '')
+  await bench.stage('racing')
+  await bench.look('b')
+  assert.is(tries, 2)
+  assert.is(openDescriptors(path.join(bench.root, 'spool')), 0)
+  await bench.end()
+})
+
+function openDescriptors(file: string): number {
+  return readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`) === file
+    } catch {
+      return false
+    }
+  }).length
+}
 
 test('old sets are removed, the published one and the one before stay', async () => {
   const bench = await Bench.make({
