@@ -78,5 +78,14 @@ export function makeFiles(files: Readonly<Record<string, string | Uint8Array>>):
     mkdirSync(path.dirname(path.join(directory, name)), { recursive: true })
     writeFileSync(path.join(directory, name), content)
   }
-  return { directory, remove: () => rmSync(directory, { recursive: true, force: true }) }
+  const remove = (): void => rmSync(directory, { recursive: true, force: true })
+  // Also where a test fails before it gets to it.
+  process.once('exit', remove)
+  return {
+    directory,
+    remove() {
+      process.off('exit', remove)
+      remove()
+    },
+  }
 }
