@@ -1,4 +1,5 @@
 /** A volume, a fake sandbox and an engine over fresh directories, and what a test asks of them. */
+import { rmSync } from 'node:fs'
 import * as fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
@@ -15,6 +16,12 @@ import type {
 import { openVolume } from '../../src/file-server/volume.ts'
 import { DirectoryVolume } from '../support/directory-volume.ts'
 import { FakeSandbox, type Guest } from '../support/fake-sandbox.ts'
+
+/** Folders of tests that failed before they could remove them. */
+const left = new Set<string>()
+process.on('exit', () => {
+  for (const folder of left) rmSync(folder, { recursive: true, force: true })
+})
 
 export const ROOT: Principal = { uid: 0, gid: 0, groups: [] }
 
@@ -79,6 +86,7 @@ export class Bench {
     guests: Record<string, Guest>,
     options: Partial<ComputeOptions> = {},
   ): Promise<Bench> {
+    left.add(root)
     const bench = new Bench(root, guests, options)
     await fs.mkdir(bench.file(''), { recursive: true })
     bench.key = await bench.volume.keyOf('d')
@@ -164,6 +172,7 @@ export class Bench {
     await this.compute.close()
     this.volume.close()
     await fs.rm(this.root, { recursive: true, force: true })
+    left.delete(this.root)
   }
 }
 
