@@ -40,7 +40,7 @@ int open_file(Session& session, const InodePtr& inode, UniqueFd fd, int flags, b
       out.backing_id = backing_id;
       break;
     case IoMode::direct:
-      out.open_flags = FOPEN_DIRECT_IO;
+      out.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
       break;
     case IoMode::cached:
       // Shared: what others wrote since shows at each open.

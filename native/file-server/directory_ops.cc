@@ -51,6 +51,10 @@ int seek(DirectoryHandle& directory, int64_t position) {
   return 0;
 }
 
+// Offsets of reserved names, which come after the backing's own; next to the largest there is, which
+// some filesystems use for the end.
+constexpr int64_t kReservedOffset = INT64_MAX - 64;
+
 // What is sent, filled entry by entry.
 class Listing {
  public:
@@ -87,20 +91,46 @@ class Listing {
   size_t used_ = 0;
 };
 
+// Those from `first` on.
+void append_reserved(Session& session, const DirectoryHandle& directory, size_t first, bool plus,
+                     Listing& listing) {
+  const VirtualLayer* const layer = session.virtual_layer();
+  if (!layer || !session.options().list_reserved) return;
+  const auto entries = layer->reserved_entries(*directory.inode);
+  for (size_t i = first; i < entries.size(); ++i) {
+    const auto& [name, type] = entries[i];
+    if (!listing.fits(plus ? sizeof(fuse_entry_out) : 0, name)) return;
+    // Any number but 0, which readdir(3) leaves out; stat(2) of the name tells the real one.
+    constexpr uint64_t ino = 1;
+    const int64_t next = kReservedOffset + static_cast<int64_t>(i) + 1;
+    if (plus)
+      listing.append(fuse_entry_out{}, name, ino, type, next);
+    else
+      listing.append(name, ino, type, next);
+  }
+}
+
 void list(Session& session, Request& request, bool plus) {
   const auto* in = request.arg<fuse_read_in>();
   const auto directory = session.directories().find(in->fh);
   if (!directory) return void(request.reply_error(EBADF));
   const std::lock_guard lock(directory->mutex);
-  if (const int failed = seek(*directory, static_cast<int64_t>(in->offset)))
+  const auto offset = static_cast<int64_t>(in->offset);
+  const bool past_backing = offset >= kReservedOffset && offset < INT64_MAX;
+  const auto first_reserved = past_backing ? static_cast<size_t>(offset - kReservedOffset) : 0;
+  if (const int failed = past_backing ? 0 : seek(*directory, offset))
     return void(request.reply_error(failed));
   Listing listing(in->size);
   std::vector<uint64_t> looked_up;
   int error = 0;
-  while (const BackingEntry* found = current(*directory, error)) {
+  bool full = false;
+  while (const BackingEntry* found = past_backing ? nullptr : current(*directory, error)) {
     const std::string_view name{found->name,
                                 ::strnlen(found->name, found->length - kNameOffset)};
-    if (!listing.fits(plus ? sizeof(fuse_entry_out) : 0, name)) break;
+    if (!listing.fits(plus ? sizeof(fuse_entry_out) : 0, name)) {
+      full = true;
+      break;
+    }
     const uint64_t ino = shown_ino(session, directory->inode->dev(), found->ino);
     if (plus) {
       // Node 0 is a name without its attributes: `.` and `..`, and what cannot be looked at.
@@ -117,6 +147,7 @@ void list(Session& session, Request& request, bool plus) {
     directory->position = found->offset;
     directory->begin += found->length;
   }
+  if (error == 0 && !full) append_reserved(session, *directory, first_reserved, plus, listing);
   if (error != 0 && listing.bytes().empty()) return void(request.reply_error(error));
   if (request.reply(listing.bytes()) == 0) return;
   for (const uint64_t node : looked_up) session.inodes().forget(node, 1);

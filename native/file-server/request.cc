@@ -75,6 +75,8 @@ std::string_view Request::name(size_t offset) const {
 
 int Request::reply_error(int error) {
   if (error == 0) return reply({});
+  // The limit that was reached is ours, not the caller's.
+  if (error == EMFILE) error = ENFILE;
   if (state_->replied) return 0;
   state_->replied = true;
   if (state_->parked) state_->session.waiting().remove(unique());

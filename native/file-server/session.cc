@@ -1,7 +1,8 @@
 #include "session.h"
 
 #include <fcntl.h>
-#include <sched.h>
+#include <linux/magic.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/vfs.h>
@@ -56,6 +57,16 @@ size_t descriptor_bound() {
   return std::clamp<size_t>(limit.rlim_cur / 4, 64, most);
 }
 
+// Without a device of its own (no right to open it, or none to clone) a thread shares the first one.
+UniqueFd clone_device(int original) {
+  UniqueFd clone(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
+  auto number = static_cast<uint32_t>(original);
+  if (clone && ::ioctl(clone.get(), FUSE_DEV_IOC_CLONE, &number) == 0) return clone;
+  clone.reset(::fcntl(original, F_DUPFD_CLOEXEC, 0));
+  if (!clone) throw failure(errno, "dup of the device");
+  return clone;
+}
+
 UniqueFd open_backing(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!fd) throw failure(errno, "open " + path);
@@ -93,25 +104,23 @@ uint64_t Session::served(uint32_t opcode) const {
 }
 
 void Session::start() {
+  UniqueFd device =
+      mount_fuse({options_.mount_point, options_.backing, options_.allow_other});
+  mounted_ = true;
+  start_on(std::move(device));
+}
+
+void Session::start_on(UniqueFd device) {
   struct sigaction action{};
   action.sa_handler = [](int) {};
   ::sigaction(wake_signal(), &action, nullptr);
 
-  devices_.push_back(mount_fuse({options_.mount_point, options_.backing, options_.allow_other}));
+  devices_.push_back(std::move(device));
   try {
     negotiate();
     const unsigned count =
         std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads);
-    for (unsigned i = 1; i < count; ++i) {
-      UniqueFd clone(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
-      uint32_t original = static_cast<uint32_t>(devices_[0].get());
-      // Without a device of its own (no right to open it) a thread shares the first one.
-      if (!clone || ::ioctl(clone.get(), FUSE_DEV_IOC_CLONE, &original) < 0) {
-        clone.reset(::fcntl(devices_[0].get(), F_DUPFD_CLOEXEC, 0));
-        if (!clone) throw failure(errno, "dup");
-      }
-      devices_.push_back(std::move(clone));
-    }
+    for (unsigned i = 1; i < count; ++i) devices_.push_back(clone_device(devices_[0].get()));
     notifier_ = std::make_unique<Notifier>(devices_[0].get());
     waiting_ = std::make_unique<WaitingTable>(*this);
 
@@ -121,12 +130,20 @@ void Session::start() {
     sigfillset(&all);
     sigdelset(&all, wake_signal());
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    running_ = static_cast<unsigned>(devices_.size());
-    for (const auto& device : devices_)
-      threads_.emplace_back([this, fd = device.get()] { serve(fd); });
+    threads_.reserve(devices_.size());
+    try {
+      for (const auto& clone : devices_) {
+        ++running_;
+        threads_.emplace_back([this, fd = clone.get()] { serve(fd); });
+      }
+    } catch (...) {
+      --running_;
+      ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+      throw;
+    }
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   } catch (...) {
-    unmount_detached(options_.mount_point);
+    stop();
     throw;
   }
 }
@@ -138,8 +155,12 @@ void Session::stop() {
   if (devices_.empty()) return;
   // Before the detach, so that nobody is told about our own unmount.
   std::call_once(end_told_, [] {});
-  unmount_detached(options_.mount_point);
+  if (mounted_) {
+    write_back();
+    unmount_detached(options_.mount_point);
+  }
   if (waiting_) waiting_->interrupt_all();
+  // While threads still serve: a notice may wait for a lock that a request holds.
   if (notifier_) notifier_->stop();
   stopping_ = true;
   // A thread may be about to read when the signal comes, so until all are out.
@@ -153,12 +174,26 @@ void Session::stop() {
   devices_.clear();
 }
 
+// What is mapped and was stored to but not written back would be lost with the connection. Passthrough
+// has none of that: those pages are the backing file's.
+void Session::write_back() {
+  if (threads_.empty() || passthrough_.enabled()) return;
+  const UniqueFd root(
+      ::open(options_.mount_point.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  struct statfs filesystem;
+  // Somebody may have unmounted us already, and then this is another filesystem.
+  if (root && ::fstatfs(root.get(), &filesystem) == 0 && filesystem.f_type == FUSE_SUPER_MAGIC)
+    ::syncfs(root.get());
+}
+
 void Session::serve(int device) {
+  ::pthread_setname_np(::pthread_self(), "insitu-fuse");
   prepare_serving_thread();
   const auto frame = std::make_unique<std::byte[]>(kFrameBytes);
   const char* reason = "the mount point was unmounted";
   while (!stopping_) {
     const ssize_t size = ::read(device, frame.get(), kFrameBytes);
+    if (size == 0) break;
     if (size < 0) {
       // ENOENT: the request was interrupted before it could be read.
       if (errno == EINTR || errno == EAGAIN || errno == ENOENT) continue;
@@ -169,8 +204,11 @@ void Session::serve(int device) {
     if (static_cast<size_t>(size) < sizeof header) continue;
     std::memcpy(&header, frame.get(), sizeof header);
     if (header.len != static_cast<size_t>(size) ||
-        sizeof header + size_t{header.total_extlen} * 8 > header.len)
+        sizeof header + size_t{header.total_extlen} * 8 > header.len) {
+      const fuse_out_header refusal{sizeof refusal, -EIO, header.unique};
+      (void)!::write(device, &refusal, sizeof refusal);
       continue;
+    }
     Request request(*this, device, {frame.get(), static_cast<size_t>(size)});
     try {
       dispatch(request);

@@ -56,6 +56,8 @@ class Session {
 
   // Mounts, negotiates, starts the threads. Throws std::system_error; then nothing is mounted.
   void start();
+  // As start(), over a device that is connected already; the mount point is then nobody's.
+  void start_on(UniqueFd device);
   // Detaches the mount point, answers what waits, and returns when no thread is left. Idempotent; not
   // to be called from a thread of the session.
   void stop();
@@ -82,6 +84,7 @@ class Session {
 
  private:
   void negotiate();
+  void write_back();
   // Why the kernel cannot do I/O on the backing files itself; null when it can.
   const char* no_passthrough(uint64_t offered) const;
   void serve(int device);
@@ -110,6 +113,7 @@ class Session {
   std::once_flag end_told_;
   std::mutex stop_mutex_;
   bool stopped_ = false;
+  bool mounted_ = false;
 };
 
 }  // namespace insitu

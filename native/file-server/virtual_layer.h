@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "request.h"
 
@@ -12,6 +14,12 @@ class Inode;
 // Node ids from here on are virtual; the inode table never hands them out.
 inline constexpr uint64_t kFirstVirtualNode = uint64_t{1} << 62;
 constexpr bool is_virtual(uint64_t node) { return node >= kFirstVirtualNode; }
+
+// A reserved name that stands in a directory now; `type` as in a dirent (DT_REG, DT_DIR).
+struct ReservedEntry {
+  std::string name;
+  uint8_t type;
+};
 
 // What is not on disk. The ordinary operations branch to it once each, in the dispatcher: by node id
 // (`handle`), or, in an ordinary directory, by a reserved name. A call that returns false leaves the
@@ -38,6 +46,12 @@ class VirtualLayer {
   // `.compute`). Asked only while `has_stale()`.
   virtual bool is_stale(uint64_t node) const = 0;
   virtual bool has_stale() const = 0;
+  // For a mount that lists reserved names: those of `directory` that are virtual. The same order each
+  // time, and at most 16.
+  virtual std::vector<ReservedEntry> reserved_entries(Inode& directory) const {
+    (void)directory;
+    return {};
+  }
   // RMDIR of an ordinary directory succeeded.
   virtual void directory_removed(Inode& directory) = 0;
 };
