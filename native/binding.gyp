@@ -1,11 +1,11 @@
 {
+  "variables": {"sanitize%": ""},
   "target_defaults": {
     "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "."],
     "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_DISABLE_DEPRECATED"],
     "cflags!": ["-fno-exceptions"],
     "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20"],
     "cflags_cc": ["-std=c++20", "-fexceptions", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers"],
-    "variables": {"sanitize%": ""},
     "conditions": [
       ["sanitize!=''", {"cflags_cc": ["-fsanitize=<(sanitize)", "-fno-omit-frame-pointer"], "ldflags": ["-fsanitize=<(sanitize)"]}]
     ]
@@ -72,6 +72,46 @@
       "cflags": ["-fno-rtti"],
       "cflags_cc": ["-Wno-unused-parameter", "-Wno-cast-function-type"],
       "sources": ["worker/guest_module.cc", "worker/text.cc", "worker/program.cc", "worker/clone.cc"]
-    }
+    },
+  ],
+  "conditions": [
+    [
+      # What scripts/test-asan runs: the file server without Node, fed with frames from a test.
+      "sanitize!=''",
+      {
+        "targets": [
+          {
+            "target_name": "frames",
+            "type": "executable",
+            "ldflags": ["-pthread"],
+            "sources": [
+              "../test/file-server/frames/main.cc",
+              "file-server/attribute_ops.cc",
+              "file-server/attributes.cc",
+              "file-server/create_ops.cc",
+              "file-server/credentials.cc",
+              "file-server/data_ops.cc",
+              "file-server/directory_ops.cc",
+              "file-server/file_handle.cc",
+              "file-server/handles.cc",
+              "file-server/inode_table.cc",
+              "file-server/interrupts.cc",
+              "file-server/ioctl_ops.cc",
+              "file-server/lookup_ops.cc",
+              "file-server/mount.cc",
+              "file-server/namespace_ops.cc",
+              "file-server/negotiate.cc",
+              "file-server/notifier.cc",
+              "file-server/opcodes.cc",
+              "file-server/passthrough.cc",
+              "file-server/request.cc",
+              "file-server/session.cc",
+              "file-server/session_ops.cc",
+              "file-server/xattr_ops.cc"
+            ]
+          }
+        ]
+      }
+    ]
   ]
 }
