@@ -215,7 +215,8 @@ export class Pool {
       clearTimeout(member.idleTimer)
       this.#members.delete(member)
       this.#slots.delete(slot)
-      this.#pump()
+      // One that never came to life is dealt with below: first it is known why, then tried again.
+      if (member.state !== 'starting') this.#pump()
     })
     worker.launched().then(
       () => this.#rest(member),
