@@ -1,0 +1,94 @@
+/** The mount itself: how it comes, what it says of itself, and how it goes. */
+import * as fs from 'node:fs/promises'
+import path from 'node:path'
+import * as assert from 'uvu/assert'
+
+import { mountSuite, run } from '../support/mount-suite.ts'
+
+const test = mountSuite('mounts')
+
+test('is nosuid and nodev, and names its backing directory', async ({ backing, mountPoint }) => {
+  const line = (await fs.readFile('/proc/self/mounts', 'utf8'))
+    .split('\n')
+    .find((text) => text.split(' ')[1] === mountPoint)
+  assert.match(line ?? '', /fuse\.insitu/)
+  assert.is(line?.split(' ')[0], backing)
+  for (const option of ['nosuid', 'nodev', 'default_permissions', 'allow_other'])
+    assert.ok(line?.split(' ')[3]?.split(',').includes(option), option)
+})
+
+test('reports the space of the backing filesystem', async ({ backing, mountPoint }) => {
+  const [here, there] = [await fs.statfs(mountPoint), await fs.statfs(backing)]
+  assert.is(here.blocks, there.blocks)
+  assert.is(here.bsize, there.bsize)
+  assert.is(here.files, there.files)
+})
+
+test('goes while files are open and programs stand in it', async (mount) => {
+  await fs.writeFile(path.join(mount.mountPoint, 'file'), 'data')
+  const handle = await fs.open(path.join(mount.mountPoint, 'file'), 'r+')
+  await mount.close()
+  // The connection is gone, so what still is open answers with an error instead of waiting.
+  await handle.stat().then(
+    () => undefined,
+    () => undefined,
+  )
+  await handle.close().catch(() => undefined)
+  const left = await fs.readFile('/proc/self/mounts', 'utf8')
+  assert.not.match(left, new RegExp(`${mount.mountPoint} `))
+})
+
+test('ends by itself when somebody else unmounts it', async (mount) => {
+  const ended = new Promise((resolve) => mount.child.once('exit', resolve))
+  assert.is((await run('umount', [mount.mountPoint])).code, 0)
+  await ended
+})
+
+test('another filesystem below is served with inode numbers of its own', async (mount) => {
+  if (process.getuid?.() !== 0) return
+  const below = path.join(mount.backing, 'below')
+  await fs.mkdir(below)
+  assert.is((await run('mount', ['-t', 'tmpfs', 'insitu-test', below])).code, 0)
+  try {
+    await fs.writeFile(path.join(mount.mountPoint, 'below', 'file'), 'over there')
+    assert.is(await fs.readFile(path.join(below, 'file'), 'utf8'), 'over there')
+    const [root, inner] = [
+      await fs.stat(mount.mountPoint, { bigint: true }),
+      await fs.stat(path.join(mount.mountPoint, 'below', 'file'), { bigint: true }),
+    ]
+    assert.is(root.dev, inner.dev)
+    assert.is.not(inner.ino, (await fs.stat(path.join(below, 'file'), { bigint: true })).ino)
+  } finally {
+    // The server holds what it knows of it open.
+    await run('umount', ['-l', below])
+  }
+})
+
+test('a mount point that is none, or not there, is refused with the reason', async (mount) => {
+  const { mountNative } = await import('../../src/file-server/native.ts')
+  const options = {
+    exclusive: false,
+    allowOther: false,
+    listReserved: false,
+    passthrough: true,
+  }
+  const attempt = (backing: string, mountPoint: string) => () =>
+    mountNative({ ...options, backing, mountPoint }, () => undefined)
+  const absent = path.join(mount.scratch, 'absent')
+  assert.throws(
+    attempt(mount.backing, absent),
+    (error: { code?: string }) => error.code === 'ENOENT',
+  )
+  assert.throws(
+    attempt(absent, mount.mountPoint),
+    (error: { code?: string }) => error.code === 'ENOENT',
+  )
+  const file = path.join(mount.scratch, 'file')
+  await fs.writeFile(file, '')
+  assert.throws(
+    attempt(mount.backing, file),
+    (error: { code?: string }) => error.code === 'ENOTDIR',
+  )
+})
+
+test.run()

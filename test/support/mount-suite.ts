@@ -1,0 +1,59 @@
+/** A suite whose every test gets a mount of its own, and that says so where mounts cannot be had. */
+import { execFile } from 'node:child_process'
+import { suite } from 'uvu'
+
+import {
+  type ScratchMount,
+  type ScratchMountOptions,
+  scratchMount,
+  whyNoFuse,
+} from './scratch-mount.ts'
+
+export interface MountSuite {
+  (name: string, body: (mount: ScratchMount) => Promise<void>, options?: ScratchMountOptions): void
+  run(): void
+}
+
+export function mountSuite(title: string): MountSuite {
+  const test = suite(title)
+  const reason = whyNoFuse()
+  if (reason !== undefined) {
+    console.log(`SKIP ${title}: ${reason}`)
+    test('is skipped', () => undefined)
+  }
+  const add = (
+    name: string,
+    body: (mount: ScratchMount) => Promise<void>,
+    options: ScratchMountOptions = {},
+  ): void => {
+    if (reason !== undefined) return
+    test(name, async () => {
+      await using mount = await scratchMount(options)
+      await body(mount)
+    })
+  }
+  return Object.assign(add, { run: () => test.run() })
+}
+
+export interface Finished {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs a program with arguments, then `script` and the directory as `$1` if they are given. Never
+ * through a shell of its own, and never longer than a minute. */
+export function run(
+  program: string,
+  args: readonly string[],
+  script?: string,
+  directory?: string,
+): Promise<Finished> {
+  const all = script === undefined ? args : [...args, script, 'sh', directory ?? '.']
+  return new Promise((resolve, reject) => {
+    execFile(program, all, { timeout: 60_000 }, (error, stdout, stderr) => {
+      if (error !== null && typeof error.code !== 'number') reject(error)
+      else resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
+    })
+  })
+}
