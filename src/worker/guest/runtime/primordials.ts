@@ -5,6 +5,7 @@
  * its replacements; arrays are taken apart by index, never by their iterator. (Nothing here keeps a guest in: the isolate and the jail do.)
  */
 const { apply } = Reflect
+const { defineProperty: define } = Object
 
 /** `method` as a function of its receiver. */
 export function uncurryThis<This, Arguments extends unknown[], Result>(
@@ -36,7 +37,7 @@ export const {
 } = globalThis
 export { apply }
 export const { construct, ownKeys, getPrototypeOf, getOwnPropertyDescriptor } = Reflect
-export const { create: createObject, defineProperty, freeze, setPrototypeOf } = Object
+export const { create: createObject, freeze, setPrototypeOf } = Object
 export const { parse: parseJson, stringify: stringifyJson } = JSON
 export const { floor, min, max, imul } = Math
 export const { isArray } = Array
@@ -105,6 +106,12 @@ export const symbolAsyncIterator: typeof Symbol.asyncIterator = Symbol.asyncIter
 /** A null-prototype record: `JSON.stringify` finds no `toJSON` of the program's on it. */
 export function record<T extends object>(fields: T): T {
   return setPrototypeOf(fields, null) as T
+}
+
+/** As Object's own, with a descriptor that inherits nothing: `Object.prototype.get` may be the
+ * program's. */
+export function defineProperty(target: object, key: PropertyKey, fields: PropertyDescriptor): void {
+  define(target, key, record(fields))
 }
 
 export const mapGet = uncurryThis(Map.prototype.get)

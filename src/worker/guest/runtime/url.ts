@@ -306,7 +306,7 @@ export class URLSearchParams {
 
   *entries(): IterableIterator<Pair> {
     for (let i = 0; i < this.#pairs.length; i++) {
-      const [name, value] = this.#pairs[i] as Pair
+      const { 0: name, 1: value } = this.#pairs[i] as Pair
       yield [name, value]
     }
   }
@@ -326,7 +326,7 @@ export class URLSearchParams {
   toString(): string {
     let out = ''
     for (let i = 0; i < this.#pairs.length; i++) {
-      const [name, value] = this.#pairs[i] as Pair
+      const { 0: name, 1: value } = this.#pairs[i] as Pair
       out += `${i === 0 ? '' : '&'}${encodePart(name)}=${encodePart(value)}`
     }
     return out
