@@ -9,6 +9,15 @@ import type { GuestError } from './types.ts'
 /** PATH_MAX: longer paths name nothing. */
 const PATH_BYTES = 4096
 
+/** But newline and tab, which are all that a line of text needs. */
+const CONTROL_CHARACTERS = /[\0-\x08\x0b-\x1f\x7f-\x9f]/g
+
+/** What a guest says is shown on terminals: it must not move their cursors, nor name their windows.
+ * Each replacement takes no more bytes than what it stands for. */
+export function plainText(text: string): string {
+  return text.replace(CONTROL_CHARACTERS, '?')
+}
+
 type Fields = Readonly<Record<string, unknown>>
 
 export function checkMessage(header: unknown): FromWorker | undefined {
@@ -79,7 +88,13 @@ function checkError(value: unknown): GuestError | undefined | 'bad' {
   if (!isText(stack, ERROR_BOUNDS.stackChars)) return 'bad'
   if (line !== undefined && !isCount(line)) return 'bad'
   if (column !== undefined && !isCount(column)) return 'bad'
-  return { name, message, stack, line, column }
+  return {
+    name: plainText(name),
+    message: plainText(message),
+    stack: plainText(stack),
+    line,
+    column,
+  }
 }
 
 function isObject(value: unknown): value is Fields {

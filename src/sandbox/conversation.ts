@@ -3,6 +3,7 @@ import { closeSync, fstatSync } from 'node:fs'
 import { addon } from '../addon/index.ts'
 import { errnoOf } from '../errors.ts'
 import { INLINE_BYTES, isResultName, type Kind, TAIL_BYTES } from '../worker/protocol.ts'
+import { plainText } from './checks.ts'
 import type { GuestError, LimitName, RunOutcome, RunRequest, RunResult } from './types.ts'
 import type { Worker } from './worker.ts'
 
@@ -176,7 +177,7 @@ class Conversation {
     if (this.#logBytes > 2 * logBytes + 1024 * 1024)
       throw this.#worker.violation('it floods its log')
     const text = this.#text.decode(tail.subarray(0, Math.max(room, 0)), { stream: true })
-    if (text !== '') this.#request.onLog(text)
+    if (text !== '') this.#request.onLog(plainText(text))
   }
 
   #makeSpool(): void {
@@ -222,7 +223,7 @@ class Conversation {
       return { status: 'failed', phase: 'run', error }
     }
     const rest = this.#text.decode()
-    if (rest !== '') this.#request.onLog(rest)
+    if (rest !== '') this.#request.onLog(plainText(rest))
     return spooled ? this.#spooledResults() : this.#inlineResults()
   }
 

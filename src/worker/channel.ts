@@ -71,7 +71,8 @@ export class SocketHost implements Host {
 
   open(path: string): HostFile {
     const { message, fd } = this.#ask({ type: 'open', path })
-    if (message.type !== 'opened' || fd < 0) throw outOfStep(message)
+    if (message.type !== 'opened') throw outOfStep(message)
+    if (fd < 0) throw noDescriptor()
     return { fd, sizeBytes: message.sizeBytes, mtimeMs: message.mtimeMs }
   }
 
@@ -167,7 +168,8 @@ export class SocketHost implements Host {
 
   #openSpool(): void {
     const { message, fd } = this.#ask({ type: 'spool' })
-    if (message.type !== 'spool' || fd < 0) throw outOfStep(message)
+    if (message.type !== 'spool') throw outOfStep(message)
+    if (fd < 0) throw noDescriptor()
     this.#spool = fd
     for (const part of this.#inline) append(fd, part)
     this.#inline = []
@@ -197,6 +199,11 @@ export class SocketHost implements Host {
 
 function append(fd: number, data: Uint8Array): void {
   for (let at = 0; at < data.length;) at += writeSync(fd, data, at)
+}
+
+/** The kernel drops a descriptor that comes where there is no number left for it. */
+function noDescriptor(): HostError {
+  return new HostError('EMFILE', 'too many files are open at once: end the loops over some of them')
 }
 
 function outOfStep(message: ToWorker): Error {
