@@ -1,0 +1,3 @@
+const value = { toJSON: undefined }
+value.self = value
+emit('cyclic.json', value)

@@ -1,0 +1,3 @@
+export default function deeper() {
+  return deeper() + 1
+}

@@ -1,0 +1,1 @@
+throw Symbol('a symbol does not become text by itself')

@@ -1,0 +1,2 @@
+// Nested repetition, as a regular expression would have it.
+export default (dir) => [...dir.files('+(+(+(a)))b')].length

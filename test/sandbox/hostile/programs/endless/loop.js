@@ -1,0 +1,2 @@
+// The plainest one: never comes back, calls nothing, allocates nothing.
+for (;;);

@@ -1,0 +1,2 @@
+import text from './canary.txt' with { type: 'text' }
+export default () => text

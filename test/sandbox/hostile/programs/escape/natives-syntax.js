@@ -1,0 +1,2 @@
+// The engine's own debugging calls would read and write memory.
+%DebugPrint(globalThis)

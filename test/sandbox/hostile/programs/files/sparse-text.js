@@ -1,0 +1,1 @@
+export default (dir) => dir.file('sparse').text().length

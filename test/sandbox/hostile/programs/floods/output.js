@@ -1,0 +1,7 @@
+emit(
+  'flood.txt',
+  (function* () {
+    const chunk = 'x'.repeat(65_536)
+    for (;;) yield chunk
+  })(),
+)

@@ -1,0 +1,2 @@
+const kept = []
+for (;;) kept.push({ more: kept.length, text: [kept.length] })
