@@ -29,6 +29,11 @@ export class FairQueue<T> {
     for (const [tenant, [item]] of [...this.#queues]) if (item !== undefined) yield [tenant, item]
   }
 
+  /** All that waits, in no order that matters. */
+  *items(): Generator<T> {
+    for (const queue of this.#queues.values()) yield* queue
+  }
+
   /** Takes the tenant's first, and its turn is over. */
   shift(tenant: string): T | undefined {
     const queue = this.#queues.get(tenant)

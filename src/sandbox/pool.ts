@@ -14,8 +14,9 @@ const MAX_PROGRAMS = 1_000
 /** Blank workers for later are started once the one who is served now has had the processor. */
 const RESERVE_DELAY_MS = 100
 
-/** Between attempts to start workers after one failed. */
+/** Between attempts to start workers after one failed: twice as long each time, up to a minute. */
 const RETRY_MS = 1_000
+const MAX_RETRY_MS = 60_000
 
 export interface Job {
   readonly tenant: string
@@ -71,6 +72,7 @@ export class Pool {
   #reserveTimer: NodeJS.Timeout | undefined
   /** A start failed: until then (performance.now), what is there has to do. */
   #retryAt = 0
+  #failures = 0
   #closed = false
 
   constructor(options: SandboxOptions, warmLimits: RunLimits, launch: typeof Worker.launch) {
@@ -171,13 +173,21 @@ export class Pool {
   /** Starts workers: at once for those who wait, a little later for the reserve. */
   #provision(reserve = 0): void {
     if (this.#closed) return
+    const owners = new Set([...this.#queue.items()].map(({ job }) => job.owner))
     let coming = 0
-    for (const { state, owner } of this.#members)
-      if (state === 'starting' || (state === 'idle' && owner === undefined)) coming += 1
+    for (const { state, owner } of this.#members) {
+      const blank = owner === undefined && (state === 'starting' || state === 'idle')
+      // Milliseconds away, where a new process takes a tenth of a second.
+      const renewing = owner !== undefined && state === 'renewing' && owners.has(owner)
+      if (blank || renewing) coming += 1
+    }
     const missing = this.#queue.size + reserve - coming
     for (let i = 0; i < missing; i += 1) if (!this.#start()) break
     if (missing > 0 && this.#slots.size >= this.#options.maxWorkers) this.#evict()
-    this.#reserveTimer ??= setTimeout(() => this.#fillReserve(), RESERVE_DELAY_MS)
+    this.#reserveTimer ??= setTimeout(
+      () => this.#fillReserve(),
+      Math.max(RESERVE_DELAY_MS, this.#retryAt - performance.now()),
+    ).unref()
   }
 
   #fillReserve(): void {
@@ -219,7 +229,10 @@ export class Pool {
       if (member.state !== 'starting') this.#pump()
     })
     worker.launched().then(
-      () => this.#rest(member),
+      () => {
+        this.#failures = 0
+        this.#rest(member)
+      },
       (error: unknown) => this.#fail(error),
     )
     return true
@@ -263,13 +276,15 @@ export class Pool {
 
   #fail(error: unknown): void {
     if (this.#closed) return
-    this.#retryAt = performance.now() + RETRY_MS
+    this.#retryAt = performance.now() + Math.min(RETRY_MS * 2 ** this.#failures, MAX_RETRY_MS)
+    this.#failures += 1
     // Those who wait are served by the others, if there are any.
-    for (const { worker } of this.#members) if (!worker.dead) return
+    if ([...this.#members].some(({ worker }) => !worker.dead)) return
     const death = error instanceof WorkerDeath ? error.death : undefined
     const message =
       death !== undefined && 'message' in death ? death.message : (error as Error).message
     this.#refuseAll(new PoolRefusal('unavailable', message))
+    this.#provision()
   }
 
   #refuseAll(refusal: PoolRefusal): void {

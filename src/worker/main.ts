@@ -4,14 +4,17 @@
  */
 import { native, receive, type Received, send, SocketHost } from './channel.ts'
 import { createGuestSlot, type GuestSlot } from './guest/index.ts'
+import type { Host } from './host.ts'
 import { ERROR_BOUNDS } from './protocol.ts'
 import type { GuestError, RunLimits } from '../sandbox/types.ts'
 
 /** Node's own, isolated-vm's timers, and some: native code in here cannot flood the machine. */
 const MAX_THREADS = 64
 
+const firstLimits = JSON.parse(process.argv[2] ?? '') as RunLimits
+await warmUp(firstLimits)
 // The isolate that waits before the first program is known.
-let slot: GuestSlot = createGuestSlot(JSON.parse(process.argv[2] ?? '') as RunLimits)
+let slot: GuestSlot = createGuestSlot(firstLimits)
 
 // Nobody is counted here but this process where it has a user namespace; elsewhere the number would
 // be that of all the user's processes.
@@ -20,6 +23,16 @@ native.lock()
 send({ type: 'ready' })
 
 for (;;) await serve(receive())
+
+/** Runs a program of ours once, so that the guest's first finds compiled code and full caches. */
+async function warmUp(limits: RunLimits): Promise<void> {
+  const warm = createGuestSlot(limits)
+  const source = Buffer.from("const warm: string = 'x'; emit('a', warm)")
+  const nowhere = { begin: () => undefined, write: () => undefined } as unknown as Host
+  if (warm.compile(source, undefined) === undefined)
+    await warm.run(nowhere, { seed: Buffer.alloc(32), nowMs: 0 })
+  warm.dispose()
+}
 
 async function serve({ message }: Received): Promise<void> {
   switch (message.type) {
