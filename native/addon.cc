@@ -1,6 +1,7 @@
 #include <napi.h>
 
 #include "file-server/binding.h"
+#include "file-server/virtual_binding.h"
 #include "file-server/volume_binding.h"
 #include "sandbox/binding.h"
 
@@ -8,6 +9,7 @@ namespace {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   insitu::register_file_server(env, exports);
+  insitu::register_virtual_files(env, exports);
   insitu::register_volume(env, exports);
   insitu::register_sandbox(env, exports);
   return exports;

@@ -6,6 +6,7 @@
 
 #include "mount.h"
 #include "session.h"
+#include "virtual_binding.h"
 #include "wire.h"
 
 namespace insitu {
@@ -29,15 +30,25 @@ std::string text(const Napi::Object& options, const char* name) {
 
 class StopWorker : public Napi::AsyncWorker {
  public:
-  StopWorker(Napi::Env env, std::shared_ptr<Session> session)
-      : Napi::AsyncWorker(env), deferred_(env), session_(std::move(session)) {}
+  StopWorker(Napi::Env env, std::shared_ptr<Session> session,
+             std::shared_ptr<VirtualMount> virtual_mount)
+      : Napi::AsyncWorker(env),
+        deferred_(env),
+        virtual_mount_(std::move(virtual_mount)),
+        session_(std::move(session)) {}
   Napi::Promise promise() const { return deferred_.Promise(); }
-  void Execute() override { session_->stop(); }
+  void Execute() override {
+    if (virtual_mount_) virtual_mount_->closing();
+    session_->stop();
+    if (virtual_mount_) virtual_mount_->stopped();
+  }
   void OnOK() override { deferred_.Resolve(Env().Undefined()); }
   void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
 
  private:
   Napi::Promise::Deferred deferred_;
+  // Outlives the session, which calls it.
+  std::shared_ptr<VirtualMount> virtual_mount_;
   std::shared_ptr<Session> session_;
 };
 
@@ -52,7 +63,8 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
                        });
   }
 
-  // (options: NativeMountOptions, onEnded: (reason: string) => void). Mounts; throws when it cannot.
+  // (options: NativeMountOptions, onEnded: (reason: string) => void, virtualFiles: NativeVirtualFiles |
+  // undefined). Mounts; throws when it cannot.
   explicit NativeFileServer(const Napi::CallbackInfo& info)
       : Napi::ObjectWrap<NativeFileServer>(info) {
     const auto options = info[0].As<Napi::Object>();
@@ -66,9 +78,10 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
     // Keeps the process alive while the mount is.
     ended_ = Napi::ThreadSafeFunction::New(info.Env(), info[1].As<Napi::Function>(),
                                            "insitu-file-server-ended", 1, 1);
+    virtual_mount_ = virtual_mount_of(info[2]);
     try {
       session_ = std::make_shared<Session>(
-          std::move(session_options), nullptr, [ended = ended_](std::string reason) {
+          std::move(session_options), virtual_mount_ ? &virtual_mount_->files : nullptr, [ended = ended_](std::string reason) {
             ended.NonBlockingCall(
                 new std::string(std::move(reason)),
                 [](Napi::Env env, Napi::Function callback, std::string* text) {
@@ -76,8 +89,10 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
                   callback.Call({Napi::String::New(env, *owned)});
                 });
           });
+      if (virtual_mount_) virtual_mount_->attach(session_);
       session_->start();
     } catch (const std::system_error& failure) {
+      if (virtual_mount_) virtual_mount_->stopped();
       session_.reset();
       ended_.Release();
       throw to_error(info.Env(), failure);
@@ -113,7 +128,7 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
 
   // () => Promise<void>: detached, and no thread left.
   Napi::Value stop(const Napi::CallbackInfo& info) {
-    auto* worker = new StopWorker(info.Env(), session_);
+    auto* worker = new StopWorker(info.Env(), session_, virtual_mount_);
     const auto promise = worker->promise();
     worker->Queue();
     if (!released_) ended_.Release();
@@ -121,6 +136,7 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
     return promise;
   }
 
+  std::shared_ptr<VirtualMount> virtual_mount_;
   std::shared_ptr<Session> session_;
   Napi::ThreadSafeFunction ended_;
   bool released_ = false;

@@ -76,6 +76,12 @@ class HandleTable {
     auto node = shard.handles.extract(number);
     return node.empty() ? nullptr : std::move(node.mapped());
   }
+  void clear() {
+    for (auto& shard : shards_) {
+      const std::lock_guard lock(shard.mutex);
+      shard.handles.clear();
+    }
+  }
   size_t size() {
     size_t total = 0;
     for (auto& shard : shards_) {

@@ -4,6 +4,7 @@
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
+#include <sys/xattr.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -46,6 +47,11 @@ int read_attributes(int directory, const char* path, int flags, Attributes& out)
   out.gid = st.stx_gid;
   out.nlink = st.stx_nlink;
   return 0;
+}
+
+bool has_acl(int fd) {
+  const std::string path = "/proc/self/fd/" + std::to_string(fd);
+  return getxattr(path.c_str(), "system.posix_acl_access", nullptr, 0) > 0;
 }
 
 Identity make_identity(std::string path, InputKind kind, const Attributes& attributes) {

@@ -29,6 +29,9 @@ inline int read_attributes(int fd, Attributes& out) {
   return read_attributes(fd, "", AT_EMPTY_PATH, out);
 }
 
+// Whether a POSIX ACL says more than the mode bits of what `fd` (O_PATH will do) stands for.
+bool has_acl(int fd);
+
 enum class InputKind : uint8_t { File, Attributes, Directory, Missing };
 
 // The state of one input when it was looked at.

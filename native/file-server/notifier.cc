@@ -15,6 +15,9 @@ namespace {
 // by looking up everything again.
 constexpr size_t kQueueBound = 16'384;
 
+// No notice of the kernel's has this number.
+constexpr int kCallback = 0;
+
 int write_notice(int device, int code, const void* payload, size_t size, const std::string* name) {
   fuse_out_header header{0, code, 0};
   // Names go with their final NUL.
@@ -44,27 +47,32 @@ void Notifier::stop() {
 }
 
 void Notifier::invalidate_entry(uint64_t parent, std::string name) {
-  push({FUSE_NOTIFY_INVAL_ENTRY, parent, 0, 0, std::move(name)});
+  push({FUSE_NOTIFY_INVAL_ENTRY, parent, 0, 0, std::move(name), {}});
 }
 
 void Notifier::deleted(uint64_t parent, uint64_t child, std::string name) {
-  push({FUSE_NOTIFY_DELETE, parent, child, 0, std::move(name)});
+  push({FUSE_NOTIFY_DELETE, parent, child, 0, std::move(name), {}});
 }
 
 void Notifier::invalidate_inode(uint64_t node, int64_t offset, int64_t length) {
-  push({FUSE_NOTIFY_INVAL_INODE, node, static_cast<uint64_t>(offset), length, {}});
+  push({FUSE_NOTIFY_INVAL_INODE, node, static_cast<uint64_t>(offset), length, {}, {}});
 }
 
 void Notifier::wake_poll(uint64_t kernel_handle) {
-  push({FUSE_NOTIFY_POLL, kernel_handle, 0, 0, {}});
+  push({FUSE_NOTIFY_POLL, kernel_handle, 0, 0, {}, {}});
+}
+
+void Notifier::after(std::function<void()> callback) {
+  push({kCallback, 0, 0, 0, {}, std::move(callback)});
 }
 
 void Notifier::push(Notice notice) {
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return;
-    // A poll's wake-up is never given up: nobody would ask again.
-    if (queue_.size() >= kQueueBound && notice.code != FUSE_NOTIFY_POLL) {
+    // A poll's wake-up is never given up: nobody would ask again. A callback comes with a notice.
+    if (queue_.size() >= kQueueBound && notice.code != FUSE_NOTIFY_POLL &&
+        notice.code != kCallback) {
       overflowed_ = true;
     } else {
       queue_.push_back(std::move(notice));
@@ -83,6 +91,8 @@ bool Notifier::drain(unsigned timeout_ms) {
 
 void Notifier::send(const Notice& notice) const {
   switch (notice.code) {
+    case kCallback:
+      return notice.callback();
     case FUSE_NOTIFY_INVAL_ENTRY: {
       const fuse_notify_inval_entry_out out{
           notice.first, static_cast<uint32_t>(notice.name.size()), 0};

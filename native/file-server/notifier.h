@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -23,6 +24,8 @@ class Notifier {
   // Drops attributes, and data from `offset` on (`length` 0: to the end); offset -1: attributes only.
   void invalidate_inode(uint64_t node, int64_t offset = 0, int64_t length = 0);
   void wake_poll(uint64_t kernel_handle);
+  // Called on the notifier's thread once everything queued before is through.
+  void after(std::function<void()> callback);
   // Returns when everything queued before is through, false after the time-out.
   bool drain(unsigned timeout_ms);
   void stop();
@@ -34,6 +37,7 @@ class Notifier {
     uint64_t second;
     int64_t third;
     std::string name;
+    std::function<void()> callback;  // instead of telling the kernel
   };
   void push(Notice notice);
   void send(const Notice& notice) const;

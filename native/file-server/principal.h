@@ -1,7 +1,9 @@
 #pragma once
 
+#include <linux/capability.h>
 #include <sys/types.h>
 
+#include <array>
 #include <vector>
 
 namespace insitu {
@@ -27,7 +29,12 @@ class PrincipalScope {
   PrincipalScope& operator=(const PrincipalScope&) = delete;
 
  private:
+  void restore() const;
+
+  // What the thread had before; threads of the file server run with less than the process.
   bool switched_ = false;
+  std::array<__user_cap_data_struct, 2> capabilities_{};
+  std::vector<gid_t> groups_;
 };
 
 }  // namespace insitu

@@ -237,11 +237,30 @@ void Session::dispatch(Request& request) {
                           request.opcode() != FUSE_INTERRUPT;
   if (layer_ && about_node) {
     if (is_virtual(request.node())) return layer_->handle(request);
-    if (layer_->has_stale() && layer_->is_stale(request.node()))
+    if (const int error = crossing(request)) return void(request.reply_error(error));
+    const bool closes = request.opcode() == FUSE_RELEASE || request.opcode() == FUSE_RELEASEDIR;
+    if (layer_->has_stale() && !closes && layer_->is_stale(request.node()))
       return void(request.reply_error(ESTALE));
     if (opcode->naming != Naming::none && reserved(request, *opcode)) return;
   }
   opcode->handler(*this, request);
+}
+
+// An operation between an ordinary node and a virtual one is refused; 0 for all others. EXDEV has the
+// kernel copy by reading and writing.
+int Session::crossing(const Request& request) {
+  switch (request.opcode()) {
+    case FUSE_LINK:
+      return is_virtual(request.arg<fuse_link_in>()->oldnodeid) ? EPERM : 0;
+    case FUSE_RENAME:
+    case FUSE_RENAME2:
+      return is_virtual(request.arg<fuse_rename_in>()->newdir) ? EPERM : 0;
+    case FUSE_COPY_FILE_RANGE:
+    case wire::kCopyFileRange64:
+      return is_virtual(request.arg<fuse_copy_file_range_in>()->nodeid_out) ? EXDEV : 0;
+    default:
+      return 0;
+  }
 }
 
 // Whether the virtual layer took a request that names something reserved.

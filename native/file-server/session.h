@@ -89,6 +89,7 @@ class Session {
   const char* no_passthrough(uint64_t offered) const;
   void serve(int device);
   void dispatch(Request& request);
+  static int crossing(const Request& request);
   bool reserved(Request& request, const Opcode& opcode);
   void ended(const char* reason);
 

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
 #include <cerrno>
 #include <set>
@@ -45,11 +44,6 @@ const char* difference(const Identity& then, const Attributes& now) {
   if (then.mtime_ns != now.mtime_ns) return "was written";
   if (then.ctime_ns != now.ctime_ns) return "changed its attributes";
   return nullptr;
-}
-
-bool has_acl(int directory, const std::string& path) {
-  const std::string name = "/proc/self/fd/" + std::to_string(directory) + "/" + path;
-  return getxattr(name.c_str(), "system.posix_acl_access", nullptr, 0) > 0;
 }
 
 // For whom a file or directory is open beyond its owner: group and other bits of `wanted`, where
@@ -134,7 +128,7 @@ uint32_t InputSession::readable_mode(uint32_t gid) {
     }
     allowed &= open_for(now, wanted, gid, of_gid);
     // What named users and groups may is more than the mode bits tell.
-    if (allowed != 0 && has_acl(directory.get(), path)) allowed = 0;
+    if (allowed != 0 && has_acl(fd.get())) allowed = 0;
   };
   const auto search = [&](const std::string& path) {
     if (searched.insert(path).second) restrict_to(path, kSearch, false);

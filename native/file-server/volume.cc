@@ -134,6 +134,15 @@ Attributes Volume::stat(const std::string& key) {
   return found->attributes;
 }
 
+Attributes Volume::attributes(const std::string& path) {
+  UniqueFd fd;
+  Attributes attributes;
+  int error = open_beneath(root_.get(), path, O_PATH, 0, fd);
+  if (error == 0) error = read_attributes(fd.get(), attributes);
+  if (error != 0) fail(error, path);
+  return attributes;
+}
+
 bool Volume::access(const std::string& key, const Principal& principal, int mode) {
   const auto found = find(key);
   if (!found) throw Failure(ESTALE, "the directory is gone");

@@ -38,6 +38,8 @@ class Volume {
   // Empty optional: the directory is gone, or no longer inside the volume.
   std::optional<std::string> path_of(const std::string& key);
   Attributes stat(const std::string& key);
+  // Of what `path`, relative to the root, leads to.
+  Attributes attributes(const std::string& path);
   bool access(const std::string& key, const Principal& principal, int mode);
 
   // O_PATH description of the directory as inputs are read through: a read-only, nodev, noexec

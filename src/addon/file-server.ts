@@ -1,8 +1,12 @@
+import type { NativeVirtualFiles } from './virtual-files.ts'
+
 /** What `native/file-server` exports. */
 export interface FileServerAddon {
   readonly NativeFileServer: new (
     options: NativeMountOptions,
     onEnded: (reason: string) => void,
+    /** Undefined: reserved names are ordinary. */
+    virtualFiles: NativeVirtualFiles | undefined,
   ) => NativeFileServer
   /** Detaches at once, open files or not; 0 or an errno. */
   unmountDetached(mountPoint: string): number

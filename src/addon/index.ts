@@ -4,9 +4,10 @@ import { createRequire } from 'node:module'
 
 import type { FileServerAddon } from './file-server.ts'
 import type { SandboxAddon } from './sandbox.ts'
+import type { VirtualFilesAddon } from './virtual-files.ts'
 import type { VolumeAddon } from './volume.ts'
 
-export type Addon = FileServerAddon & SandboxAddon & VolumeAddon
+export type Addon = FileServerAddon & SandboxAddon & VirtualFilesAddon & VolumeAddon
 
 /** Found at the same place from `src` and from `dist`. */
 const path = '../../native/build/Release/insitu.node'

@@ -1,61 +1,111 @@
-/** The native file server, as far as it needs no virtual files. */
+/** The `FileServer` over the addon. */
 import { addon } from '../addon/index.ts'
-import type { NativeFileServer, NativeMountOptions } from '../addon/file-server.ts'
+import type { NativeFileServer } from '../addon/file-server.ts'
+import type { NativePublishedSet, NativeVirtualFiles } from '../addon/virtual-files.ts'
 import { VfsError } from '../errors.ts'
-import { errnoName, toVfsError } from './native-error.ts'
-import type { Negotiated } from './types.ts'
+import { toVfsError } from './native-error.ts'
+import { negotiatedOf, startNative } from './native-mount.ts'
+import type {
+  DirectoryKey,
+  FileServer,
+  MountOptions,
+  Negotiated,
+  ProgramEntry,
+  Publication,
+  PublishedSet,
+  Statistics,
+  Volume,
+} from './types.ts'
+export { unmountDetached } from './native-mount.ts'
+import { VirtualRequests } from './virtual-requests.ts'
+import { nativeInputs, nativeVolume, openVolume } from './volume.ts'
 
 /** Mounts; VfsError when that fails, and then nothing is mounted. */
-export function mountNative(
-  options: NativeMountOptions,
-  onEnded: (reason: string) => void,
-): NativeFileServer {
+export async function mountNative(options: MountOptions): Promise<FileServer> {
+  const volume = await openVolume(options.backing)
+  const backing = nativeVolume(volume)
+  if (backing === undefined) throw new VfsError('EINVAL', 'the volume is not a native one')
+  const requests = new VirtualRequests(options.handler, options.onNotice, (id, errno, reply) =>
+    files.reply(id, errno, reply),
+  )
+  const files = new addon.NativeVirtualFiles(backing, options.reserved, (id, request) =>
+    requests.dispatch(id, request),
+  )
+  const { backing: path, mountPoint, exclusive, allowOther, listReserved, onNotice } = options
   try {
-    return new addon.NativeFileServer(options, onEnded)
+    const native = startNative(
+      { backing: path, mountPoint, exclusive, allowOther, listReserved, passthrough: true },
+      (reason) => onNotice({ kind: 'ended', reason }),
+      files,
+    )
+    return new NativeServer(volume, native, files)
   } catch (error) {
-    throw toVfsError(error)
+    volume.close()
+    throw error
   }
 }
 
-/** Frees a mount point whose server is gone; VfsError (EINVAL: nothing is mounted there). */
-export function unmountDetached(mountPoint: string): void {
-  const errno = addon.unmountDetached(mountPoint)
-  if (errno === 0) return
-  const code = errnoName(errno)
-  throw new VfsError(code, `${mountPoint} cannot be unmounted: ${code}`)
+class NativeServer implements FileServer {
+  readonly volume: Volume
+  readonly negotiated: Negotiated
+  readonly #native: NativeFileServer
+  readonly #files: NativeVirtualFiles
+  #ended: Promise<void> | undefined
+
+  constructor(volume: Volume, native: NativeFileServer, files: NativeVirtualFiles) {
+    this.volume = volume
+    this.negotiated = negotiatedOf(native)
+    this.#native = native
+    this.#files = files
+  }
+
+  setProgram(directory: DirectoryKey, entry: ProgramEntry | undefined): void {
+    this.#files.setProgram(directory, entry)
+  }
+
+  publish(directory: DirectoryKey, { current, last }: Publication): void {
+    this.#files.publish(directory, lower(current), lower(last))
+  }
+
+  wake(handle: number): void {
+    this.#files.wake(handle)
+  }
+
+  async invalidate(path: string): Promise<void> {
+    try {
+      await this.#files.invalidate(path)
+    } catch (error) {
+      throw toVfsError(error)
+    }
+  }
+
+  graft(): Promise<number> {
+    return Promise.reject(new VfsError('ENOTSUP', 'grants need the broker, which is not there yet'))
+  }
+
+  revoke(): Promise<void> {
+    return Promise.reject(new VfsError('ENOTSUP', 'grants need the broker, which is not there yet'))
+  }
+
+  statistics(): Statistics {
+    const ordinary = this.#native.statistics()
+    const virtual = this.#files.statistics()
+    return {
+      operations: ordinary.operations,
+      virtualRequests: virtual.requests,
+      waiting: virtual.waiting,
+      nodes: ordinary.nodes + virtual.nodes,
+      openHandles: ordinary.openHandles + virtual.openHandles,
+    }
+  }
+
+  unmount(): Promise<void> {
+    this.#ended ??= this.#native.stop().then(() => this.volume.close())
+    return this.#ended
+  }
 }
 
-/** Bits of the INIT flags, as the kernel's header names them. */
-const flagNames: Readonly<Record<number, string>> = {
-  0: 'ASYNC_READ',
-  3: 'ATOMIC_O_TRUNC',
-  5: 'BIG_WRITES',
-  6: 'DONT_MASK',
-  11: 'HAS_IOCTL_DIR',
-  12: 'AUTO_INVAL_DATA',
-  13: 'DO_READDIRPLUS',
-  14: 'READDIRPLUS_AUTO',
-  15: 'ASYNC_DIO',
-  18: 'PARALLEL_DIROPS',
-  20: 'POSIX_ACL',
-  22: 'MAX_PAGES',
-  23: 'CACHE_SYMLINKS',
-  25: 'EXPLICIT_INVAL_DATA',
-  28: 'HANDLE_KILLPRIV_V2',
-  29: 'SETXATTR_EXT',
-  30: 'INIT_EXT',
-  34: 'CREATE_SUPP_GROUP',
-  35: 'HAS_EXPIRE_ONLY',
-  36: 'DIRECT_IO_ALLOW_MMAP',
-  37: 'PASSTHROUGH',
-  38: 'NO_EXPORT_SUPPORT',
-  39: 'HAS_RESEND',
-}
-
-export function negotiatedOf(native: NativeFileServer): Negotiated {
-  const { minor, flags, ...rest } = native.negotiated()
-  const names = Object.entries(flagNames)
-    .filter(([bit]) => (flags >> BigInt(bit)) & 1n)
-    .map(([, name]) => name)
-  return { protocol: `7.${minor}`, flags: names, ...rest }
+/** An input session of another implementation cannot be validated natively. */
+function lower(set: PublishedSet | undefined): NativePublishedSet | undefined {
+  return set === undefined ? undefined : { ...set, inputs: nativeInputs(set.inputs) }
 }

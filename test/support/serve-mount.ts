@@ -1,10 +1,10 @@
 /** The child of scratch-mount.ts: mounts, says so, and serves until its standard input ends. */
-import { mountNative } from '../../src/file-server/native.ts'
+import { startNative } from '../../src/file-server/native-mount.ts'
 import type { ScratchMountOptions } from './scratch-mount.ts'
 
 const [backing = '', mountPoint = '', json = '{}'] = process.argv.slice(2)
 const options = JSON.parse(json) as ScratchMountOptions
-const server = mountNative(
+const server = startNative(
   {
     backing,
     mountPoint,

@@ -1,0 +1,63 @@
+/** The native file server, as far as it needs no virtual files. */
+import { addon } from '../addon/index.ts'
+import type { NativeFileServer, NativeMountOptions } from '../addon/file-server.ts'
+import type { NativeVirtualFiles } from '../addon/virtual-files.ts'
+import { VfsError } from '../errors.ts'
+import { errnoName, toVfsError } from './native-error.ts'
+import type { Negotiated } from './types.ts'
+
+/** Mounts; VfsError when that fails, and then nothing is mounted. */
+export function startNative(
+  options: NativeMountOptions,
+  onEnded: (reason: string) => void,
+  virtualFiles?: NativeVirtualFiles,
+): NativeFileServer {
+  try {
+    return new addon.NativeFileServer(options, onEnded, virtualFiles)
+  } catch (error) {
+    throw toVfsError(error)
+  }
+}
+
+/** Frees a mount point whose server is gone; VfsError (EINVAL: nothing is mounted there). */
+export function unmountDetached(mountPoint: string): void {
+  const errno = addon.unmountDetached(mountPoint)
+  if (errno === 0) return
+  const code = errnoName(errno)
+  throw new VfsError(code, `${mountPoint} cannot be unmounted: ${code}`)
+}
+
+/** Bits of the INIT flags, as the kernel's header names them. */
+const flagNames: Readonly<Record<number, string>> = {
+  0: 'ASYNC_READ',
+  3: 'ATOMIC_O_TRUNC',
+  5: 'BIG_WRITES',
+  6: 'DONT_MASK',
+  11: 'HAS_IOCTL_DIR',
+  12: 'AUTO_INVAL_DATA',
+  13: 'DO_READDIRPLUS',
+  14: 'READDIRPLUS_AUTO',
+  15: 'ASYNC_DIO',
+  18: 'PARALLEL_DIROPS',
+  20: 'POSIX_ACL',
+  22: 'MAX_PAGES',
+  23: 'CACHE_SYMLINKS',
+  25: 'EXPLICIT_INVAL_DATA',
+  28: 'HANDLE_KILLPRIV_V2',
+  29: 'SETXATTR_EXT',
+  30: 'INIT_EXT',
+  34: 'CREATE_SUPP_GROUP',
+  35: 'HAS_EXPIRE_ONLY',
+  36: 'DIRECT_IO_ALLOW_MMAP',
+  37: 'PASSTHROUGH',
+  38: 'NO_EXPORT_SUPPORT',
+  39: 'HAS_RESEND',
+}
+
+export function negotiatedOf(native: NativeFileServer): Negotiated {
+  const { minor, flags, ...rest } = native.negotiated()
+  const names = Object.entries(flagNames)
+    .filter(([bit]) => (flags >> BigInt(bit)) & 1n)
+    .map(([, name]) => name)
+  return { protocol: `7.${minor}`, flags: names, ...rest }
+}
