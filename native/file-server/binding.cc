@@ -81,7 +81,8 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
     virtual_mount_ = virtual_mount_of(info[2]);
     try {
       session_ = std::make_shared<Session>(
-          std::move(session_options), virtual_mount_ ? &virtual_mount_->files : nullptr, [ended = ended_](std::string reason) {
+          std::move(session_options), virtual_mount_ ? &virtual_mount_->files : nullptr,
+          [ended = ended_](std::string reason) {
             ended.NonBlockingCall(
                 new std::string(std::move(reason)),
                 [](Napi::Env env, Napi::Function callback, std::string* text) {
@@ -97,6 +98,14 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
       ended_.Release();
       throw to_error(info.Env(), failure);
     }
+  }
+
+  // Ends what was not stopped.
+  ~NativeFileServer() override {
+    if (!session_) return;
+    if (virtual_mount_) virtual_mount_->closing();
+    session_->stop();
+    if (virtual_mount_) virtual_mount_->stopped();
   }
 
  private:

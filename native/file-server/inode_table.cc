@@ -120,6 +120,12 @@ void InodeTable::forget(uint64_t node, uint64_t lookups) {
   if (identity != by_identity_.end() && identity->second == last) by_identity_.erase(identity);
 }
 
+void InodeTable::retire(const InodePtr& inode) {
+  const std::unique_lock lock(mutex_);
+  const auto identity = by_identity_.find({inode->dev(), inode->ino()});
+  if (identity != by_identity_.end() && identity->second == inode) by_identity_.erase(identity);
+}
+
 size_t InodeTable::size() const {
   const std::shared_lock lock(mutex_);
   return by_node_.size();

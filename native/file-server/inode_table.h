@@ -100,6 +100,8 @@ class InodeTable {
   // The inode of what `path` (O_PATH) refers to, counted as looked up once more.
   InodePtr remember(UniqueFd path, const struct stat& attributes);
   void forget(uint64_t node, uint64_t lookups);
+  // The next look-up of the same object gets another node: the kernel takes this one for something else.
+  void retire(const InodePtr& inode);
   size_t size() const;
   size_t descriptors() const;
 

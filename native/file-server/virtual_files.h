@@ -64,6 +64,7 @@ class VirtualFiles final : public VirtualLayer {
   void forget(uint64_t node, uint64_t lookups) override;
   bool is_stale(uint64_t node) const override;
   bool has_stale() const override { return stale_count_ > 0; }
+  std::vector<ReservedEntry> reserved_entries(Inode& directory) const override;
   void directory_removed(Inode& directory) override;
 
  private:

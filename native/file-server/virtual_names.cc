@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/stat.h>
@@ -257,6 +258,8 @@ void VirtualFiles::rename_onto_compute(Request& request, Inode& from, std::strin
         const InodePtr inode = session_->inodes().find(was.st_dev, was.st_ino);
         // Before the reply: with it the kernel takes the source's node for `.compute`.
         if (inode) {
+          // It may have other names, which must go on being found.
+          session_->inodes().retire(inode);
           const std::lock_guard lock(mutex_);
           ++stale_[inode->node()];
           stale_count_ = stale_.size();
@@ -267,8 +270,8 @@ void VirtualFiles::rename_onto_compute(Request& request, Inode& from, std::strin
       });
 }
 
-// The node answers ESTALE, which makes the kernel look the name up again, until it has dropped the
-// dentry. Only then: the node may have other names.
+// The node answers ESTALE, which makes the kernel look names up again, until it has dropped the
+// dentry. Not longer: who has the file open goes on with it.
 void VirtualFiles::drop_stale(uint64_t node, uint64_t parent) {
   session_->notifier().invalidate_entry(parent, names_.compute);
   session_->notifier().after([this, node] {
@@ -282,6 +285,21 @@ void VirtualFiles::drop_stale(uint64_t node, uint64_t parent) {
 bool VirtualFiles::is_stale(uint64_t node) const {
   const std::lock_guard lock(mutex_);
   return stale_.contains(node);
+}
+
+std::vector<ReservedEntry> VirtualFiles::reserved_entries(Inode& directory) const {
+  std::vector<ReservedEntry> entries;
+  const Descriptor fd = directory.descriptor();
+  const auto add = [&](const std::string& name, uint8_t type) {
+    // A real entry lists itself.
+    struct stat st;
+    if (!fd || ::fstatat(fd->get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) return;
+    if (exists(directory, name)) entries.push_back({name, type});
+  };
+  add(names_.compute, DT_REG);
+  add(names_.results, DT_DIR);
+  add(names_.query, DT_REG);
+  return entries;
 }
 
 void VirtualFiles::forget(uint64_t node, uint64_t lookups) { nodes_.forget(node, lookups); }
