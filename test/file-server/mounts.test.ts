@@ -65,7 +65,7 @@ test('another filesystem below is served with inode numbers of its own', async (
 })
 
 test('a mount point that is none, or not there, is refused with the reason', async (mount) => {
-  const { mountNative } = await import('../../src/file-server/native.ts')
+  const { startNative } = await import('../../src/file-server/native-mount.ts')
   const options = {
     exclusive: false,
     allowOther: false,
@@ -73,7 +73,7 @@ test('a mount point that is none, or not there, is refused with the reason', asy
     passthrough: true,
   }
   const attempt = (backing: string, mountPoint: string) => () =>
-    mountNative({ ...options, backing, mountPoint }, () => undefined)
+    startNative({ ...options, backing, mountPoint }, () => undefined)
   const absent = path.join(mount.scratch, 'absent')
   assert.throws(
     attempt(mount.backing, absent),
