@@ -88,7 +88,7 @@ void create(Session& session, Request& request) {
     const CreateAs as(request, in->mode, in->umask);
     // Always exclusively: an existing file must be opened on the caller's rights, not on ours.
     fd.reset(::openat(place.fd(), place.name.data(),
-                      backing_flags(flags) | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, in->mode));
+                      backing_flags(flags) | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, as.mode()));
     error = errno;
   }
   // It appeared after the kernel's lookup: ESTALE makes the kernel look again and then open it.
@@ -113,7 +113,7 @@ void tmpfile(Session& session, Request& request) {
     const CreateAs as(request, in->mode, in->umask);
     fd.reset(::openat(directory->get(), ".",
                       (backing_flags(flags) & ~O_CREAT) | O_TMPFILE | (flags & O_EXCL) | O_CLOEXEC,
-                      in->mode));
+                      as.mode()));
     error = errno;
   }
   if (!fd) return void(request.reply_error(error));
@@ -134,7 +134,7 @@ void mknod(Session& session, Request& request) {
   int error = 0;
   {
     const CreateAs as(request, in->mode, in->umask);
-    if (::mknodat(place.fd(), place.name.data(), in->mode, device) < 0) error = errno;
+    if (::mknodat(place.fd(), place.name.data(), as.mode(), device) < 0) error = errno;
   }
   if (error) return void(request.reply_error(error));
   reply_new(session, request, place);
@@ -147,7 +147,7 @@ void mkdir(Session& session, Request& request) {
   int error = 0;
   {
     const CreateAs as(request, in->mode, in->umask);
-    if (::mkdirat(place.fd(), place.name.data(), in->mode) < 0) error = errno;
+    if (::mkdirat(place.fd(), place.name.data(), as.mode()) < 0) error = errno;
   }
   if (error) return void(request.reply_error(error));
   reply_new(session, request, place);

@@ -55,6 +55,9 @@ struct ThreadState {
   // Capabilities do not follow the file-system uid, which saves setting them at each switch.
   bool no_fixup = false;
   Capabilities base;
+  // Without a umask of its own (unshare(2) is forbidden here) the thread leaves the process's alone,
+  // and takes the caller's off the mode.
+  bool own_umask = false;
   mode_t umask = 0;
 };
 
@@ -71,9 +74,8 @@ void raise_setid() {
 bool has_capability(unsigned capability) { return Capabilities::current().effective(capability); }
 
 void prepare_serving_thread() {
-  ::unshare(CLONE_FS);
-  state.umask = 0;
-  ::umask(0);
+  state.own_umask = ::unshare(CLONE_FS) == 0;
+  if (state.own_umask) ::umask(0);
   state.base = Capabilities::current();
   state.switches = ::geteuid() == 0 && state.base.permitted(CAP_SETUID) &&
                    state.base.permitted(CAP_SETGID);
@@ -88,8 +90,9 @@ void prepare_serving_thread() {
   state.base.apply();
 }
 
-CreateAs::CreateAs(const Request& request, mode_t mode, mode_t umask) {
-  if (umask != state.umask) {
+CreateAs::CreateAs(const Request& request, mode_t mode, mode_t umask)
+    : mode_(state.own_umask ? mode : mode & ~umask) {
+  if (state.own_umask && umask != state.umask) {
     ::umask(umask);
     state.umask = umask;
   }

@@ -23,10 +23,13 @@ class CreateAs {
   // it knows of default ACLs.
   CreateAs(const Request& request, mode_t mode, mode_t umask);
   ~CreateAs();
+  // What to create with.
+  mode_t mode() const { return mode_; }
   CreateAs(const CreateAs&) = delete;
   CreateAs& operator=(const CreateAs&) = delete;
 
  private:
+  mode_t mode_;
   bool switched_uid_ = false;
   bool switched_groups_ = false;
   bool raised_ = false;

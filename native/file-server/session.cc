@@ -31,7 +31,7 @@ constexpr CacheTimes kExclusiveTimes{86'400 * kSecond, 86'400 * kSecond, 86'400 
 constexpr CacheTimes kSharedTimes{kSecond, kSecond, 0};
 
 // Threads block in the backing filesystem (fsync, a slow disk), so more than there are processors.
-constexpr unsigned kMinThreads = 4;
+constexpr unsigned kMinThreads = 8;
 constexpr unsigned kMaxThreads = 16;
 
 constexpr size_t kFrameBytes = kMaxTransferBytes + 4096;
