@@ -16,12 +16,13 @@ export function addDoctor(program: Command): void {
 }
 
 async function doctor(options: { readonly json?: true }): Promise<void> {
-  const [{ machineChecks }, { sandboxChecks }] = await Promise.all([
+  const [{ machineChecks }, { mountChecks }, { sandboxChecks }] = await Promise.all([
     import('./doctor/machine.ts'),
+    import('./doctor/mounting.ts'),
     import('./doctor/sandbox.ts'),
   ])
   const findings: Finding[] = []
-  for (const checks of [machineChecks, sandboxChecks]) {
+  for (const checks of [machineChecks, mountChecks, sandboxChecks]) {
     for (const finding of await checks()) {
       findings.push(finding)
       if (!options.json) process.stdout.write(render(finding))

@@ -5,6 +5,7 @@ import { addCheck } from './check.ts'
 import { addDoctor } from './doctor.ts'
 import { CliError, EXIT, oneLine } from './exit.ts'
 import { addLogs } from './logs.ts'
+import { addMount } from './mount.ts'
 import { addProgram } from './program.ts'
 import { addRun } from './run.ts'
 import { addStatus } from './status.ts'
@@ -31,6 +32,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 the program's error, 4 refused by polic
   )
 
 const commands = [
+  addMount,
   addUnmount,
   addRun,
   addCheck,

@@ -1,0 +1,167 @@
+/**
+ * The wiring: the only place that knows all the modules. It is the process that serves one mount, so
+ * nothing here may touch the mount point itself (a synchronous access would wait for ourselves).
+ */
+import { mkdir, rm } from 'node:fs/promises'
+import path from 'node:path'
+import { createCompute } from './compute/index.ts'
+import { serveControl } from './daemon/control-server.ts'
+import { prepare, recordName, register, startTicksOf, unregister } from './daemon/registry.ts'
+import type { MountRecord } from './daemon/registry.ts'
+import { lockState } from './daemon/state-lock.ts'
+import { mountNative } from './file-server/native.ts'
+import type { FileServer, Negotiated, Notice, VirtualHandler } from './file-server/types.ts'
+import { DEFAULT_RESERVED_NAMES, LOCAL_TENANT, SANDBOX_POOL } from './config/limits.ts'
+import { createSandbox, probeJail } from './sandbox/index.ts'
+import type { RunLimits, Sandbox, SandboxOptions } from './sandbox/types.ts'
+import type { Logger } from './telemetry/log.ts'
+import { createVirtualFiles } from './virtual-files/index.ts'
+
+export interface DaemonOptions {
+  /** Absolute, without links; checked by the caller. */
+  readonly backing: string
+  readonly mountPoint: string
+  readonly stateDirectory: string
+  readonly runtimeDirectory: string
+  readonly exclusive: boolean
+  readonly allowOther: boolean
+  readonly listReserved: boolean
+  readonly jail: SandboxOptions['jail']
+  readonly limits: RunLimits
+  readonly log: Logger
+}
+
+export interface Daemon {
+  readonly negotiated: Negotiated
+  /** Resolves with the reason once everything is torn down, whoever began it. */
+  readonly ended: Promise<string>
+  /** Unmounts and tears down; idempotent. */
+  close(): Promise<void>
+}
+
+/** Resolves when the mount answers. Undoes what it began if a part fails. */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const undo = new AsyncDisposableStack()
+  try {
+    return await assemble(options, undo)
+  } catch (error) {
+    await undo.disposeAsync()
+    throw error
+  }
+}
+
+async function assemble(options: DaemonOptions, undo: AsyncDisposableStack): Promise<Daemon> {
+  const { log, stateDirectory, runtimeDirectory, limits } = options
+  await mkdir(stateDirectory, { recursive: true, mode: 0o700 })
+  undo.defer(lockState(stateDirectory))
+
+  const sandbox = await startSandbox(options)
+  undo.defer(() => sandbox.close())
+
+  let close: (reason: string) => void = () => {}
+  const { server, serve } = await mount(options, (notice) => {
+    if (notice.kind === 'ended') close(notice.reason)
+    else log.warn({ path: notice.path }, 'a real entry has a reserved name and is served instead')
+  })
+  undo.defer(() => server.unmount())
+
+  const compute = createCompute({
+    volume: server.volume,
+    fileServer: server,
+    sandbox,
+    stateDirectory,
+    limits,
+    tenant: LOCAL_TENANT,
+    log,
+  })
+  undo.defer(() => compute.close())
+  await compute.start()
+
+  const virtualFiles = createVirtualFiles({ compute, fileServer: server, limits, log })
+  undo.defer(() => virtualFiles.close())
+  serve(virtualFiles.handler)
+
+  const record = await describe(options)
+  undo.defer(await serveControl({ record, fileServer: server, compute, sandbox, limits }))
+  await register(runtimeDirectory, record)
+  undo.defer(() => unregister(runtimeDirectory, record))
+
+  const ended = Promise.withResolvers<string>()
+  let closing: Promise<void> | undefined
+  const stop = (reason: string): Promise<void> => {
+    closing ??= undo.disposeAsync().then(
+      () => {
+        log.info({ reason }, 'unmounted')
+        ended.resolve(reason)
+      },
+      (error: unknown) => {
+        ended.reject(error)
+        throw error
+      },
+    )
+    return closing
+  }
+  close = (reason) => {
+    stop(reason).catch((error: unknown) => log.error({ err: error }, 'the tear-down failed'))
+  }
+  logStart(options, server.negotiated)
+  warnWithoutJail(options).catch((error: unknown) => log.error({ err: error }, 'the sandbox'))
+  return { negotiated: server.negotiated, ended: ended.promise, close: () => stop('asked to') }
+}
+
+async function startSandbox({ jail, limits, stateDirectory }: DaemonOptions): Promise<Sandbox> {
+  const spool = path.join(stateDirectory, 'spool')
+  await rm(spool, { recursive: true, force: true }) // of a daemon that was killed
+  await mkdir(spool, { mode: 0o700 })
+  return createSandbox({ ...SANDBOX_POOL, jail, spoolDirectory: spool, warmLimits: limits })
+}
+
+/** Ordinary files are served in any case, so an operator learns here why programs do not run. */
+async function warnWithoutJail({ jail, log }: DaemonOptions): Promise<void> {
+  if (jail === 'unsafe-none')
+    return log.warn('programs run without a jail: attach only what you trust')
+  const { obstacle } = await probeJail()
+  if (obstacle !== undefined) log.warn(`programs will not run: ${obstacle}`)
+}
+
+/**
+ * The handler needs compute, which needs the mounted server: requests that come in between wait for
+ * the few milliseconds until `serve` is called.
+ */
+async function mount(
+  options: DaemonOptions,
+  onNotice: (notice: Notice) => void,
+): Promise<{ server: FileServer; serve: (handler: VirtualHandler) => void }> {
+  const handler = Promise.withResolvers<VirtualHandler>()
+  const server = await mountNative({
+    backing: options.backing,
+    mountPoint: options.mountPoint,
+    exclusive: options.exclusive,
+    allowOther: options.allowOther,
+    listReserved: options.listReserved,
+    reserved: DEFAULT_RESERVED_NAMES,
+    handler: async (request, signal) => (await handler.promise)(request, signal),
+    onNotice,
+  })
+  return { server, serve: handler.resolve }
+}
+
+async function describe(options: DaemonOptions): Promise<MountRecord> {
+  await prepare(options.runtimeDirectory)
+  const startTicks = await startTicksOf(process.pid)
+  if (startTicks === undefined) throw new Error('/proc is not mounted; mount it to run insitu')
+  return {
+    pid: process.pid,
+    startTicks,
+    mountPoint: options.mountPoint,
+    backing: options.backing,
+    stateDirectory: options.stateDirectory,
+    socket: path.join(options.runtimeDirectory, 'mounts', `${recordName(options.mountPoint)}.sock`),
+    startedAt: new Date().toISOString(),
+  }
+}
+
+function logStart({ log, ...options }: DaemonOptions, negotiated: Negotiated): void {
+  const { backing, mountPoint, stateDirectory, jail } = options
+  log.debug({ backing, mountPoint, stateDirectory, jail, negotiated }, 'mounted')
+}
