@@ -1,5 +1,5 @@
 /** Finds the running mount that a path belongs to. */
-import { realpath } from 'node:fs/promises'
+import { realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { currentEnvironment, runtimeDirectory, SYSTEM_RUNTIME_DIRECTORY } from '../config/paths.ts'
 import { running, type MountRecord } from '../daemon/registry.ts'
@@ -46,7 +46,9 @@ async function directoryOf(place: string): Promise<string> {
   const reserved = parts.findIndex((part) => part === '.compute' || part === '.results')
   const directory = reserved === -1 ? absolute : parts.slice(0, reserved).join('/') || '/'
   try {
-    return await realpath(directory)
+    const resolved = await realpath(directory)
+    await stat(resolved) // a dead mount still resolves
+    return resolved
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT')

@@ -7,7 +7,9 @@ import { CliError, EXIT, type ExitCode } from './exit.ts'
 /** undefined: no program is attached. Never waits for a run. */
 export async function readStatus(directory: string): Promise<ProgramStatus | undefined> {
   const text = await readControl(directory, '.status')
-  return text === undefined ? undefined : (JSON.parse(text) as ProgramStatus)
+  if (text === undefined) return undefined
+  // What is not known stands as null in the file; it is left out here.
+  return JSON.parse(text, (_, value: unknown) => value ?? undefined) as ProgramStatus
 }
 
 export async function readControl(
