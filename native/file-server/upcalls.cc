@@ -126,12 +126,20 @@ Napi::Value request_value(Napi::Env env, const Upcall& upcall) {
 }  // namespace
 
 Upcalls::Upcalls(Napi::Env env, const Napi::Function& dispatch)
-    : dispatch_(Napi::ThreadSafeFunction::New(env, dispatch, "insitu-virtual-files", 0, 1)) {
+    : dispatch_(Napi::ThreadSafeFunction::New(
+          env, dispatch, "insitu-virtual-files", 0, 1,
+          [](Napi::Env, std::shared_ptr<std::atomic<bool>>* gone) {
+            **gone = true;
+            delete gone;
+          },
+          new std::shared_ptr<std::atomic<bool>>(gone_))) {
   // The mount keeps the process alive, not what is asked of it.
   dispatch_.Unref(env);
 }
 
-Upcalls::~Upcalls() { dispatch_.Abort(); }
+Upcalls::~Upcalls() {
+  if (!*gone_) dispatch_.Abort();
+}
 
 void Upcalls::forward(Request& request, std::unique_ptr<Upcall> upcall, OnReply on_reply) {
   if (closed_) return void(request.reply_error(ENOTCONN));
@@ -191,6 +199,7 @@ size_t Upcalls::waiting() const {
 }
 
 bool Upcalls::post(uint64_t id, std::unique_ptr<Upcall> upcall) {
+  if (*gone_) return false;
   if (upcall) ++total_;
   auto* message = new Message{this, id, std::move(upcall)};
   const napi_status status = dispatch_.NonBlockingCall(

@@ -96,6 +96,8 @@ class Upcalls {
   bool post(uint64_t id, std::unique_ptr<Upcall> upcall);
 
   Session* session_ = nullptr;
+  // Set once the environment has taken `dispatch_` away, which it does before it finalizes us.
+  std::shared_ptr<std::atomic<bool>> gone_ = std::make_shared<std::atomic<bool>>(false);
   Napi::ThreadSafeFunction dispatch_;
   std::atomic<bool> closed_ = false;
   std::atomic<uint64_t> next_ = 1;
