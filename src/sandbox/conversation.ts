@@ -111,7 +111,8 @@ class Conversation {
           break
         case 'done':
           return { answer: this.#finish(message.error, message.spooled), retire: message.retire }
-        default:
+        case 'ready':
+        case 'compiled':
           throw this.#worker.violation(`${message.type} came during a run`)
       }
     }

@@ -26,7 +26,9 @@ export class FairQueue<T> {
 
   /** The first of each tenant, in the order of their turns. */
   *heads(): Generator<readonly [tenant: string, item: T]> {
-    for (const [tenant, [item]] of [...this.#queues]) if (item !== undefined) yield [tenant, item]
+    // Of those that are there now: taking one puts its tenant at the end.
+    const turns = Array.from(this.#queues)
+    for (const [tenant, [item]] of turns) if (item !== undefined) yield [tenant, item]
   }
 
   /** All that waits, in no order that matters. */

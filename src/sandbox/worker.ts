@@ -73,7 +73,7 @@ export class Worker {
   #peakBytes = 0
 
   /** `limits`: what the isolate that it makes first is for. */
-  static launch(jail: Jail, slot: number, limits: RunLimits): Worker {
+  static launch(this: void, jail: Jail, slot: number, limits: RunLimits): Worker {
     return new Worker(slot, limits, (stderr) => launchWorker(jail, slot, limits, stderr))
   }
 

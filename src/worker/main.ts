@@ -56,7 +56,12 @@ async function serve({ message }: Received): Promise<void> {
       slot = createGuestSlot(message.limits)
       send({ type: 'ready' })
       return
-    default:
+    case 'bytes':
+    case 'opened':
+    case 'attributes':
+    case 'entries':
+    case 'spool':
+    case 'refused':
       throw new Error(`the daemon sent ${message.type} out of step`)
   }
 }
