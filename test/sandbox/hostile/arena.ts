@@ -4,18 +4,17 @@
  */
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { mkdtemp, mkdir, readdir, readFile, readlink, rm, chmod, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { DEFAULT_RUN_LIMITS } from '../../../src/config/limits.ts'
 import { openVolume } from '../../../src/file-server/volume.ts'
 import { createSandbox } from '../../../src/sandbox/index.ts'
 import type { RunInputs, RunLimits, RunOutcome, Sandbox } from '../../../src/sandbox/types.ts'
 import type { Principal } from '../../../src/file-server/types.ts'
 import type { Attack, Expected, Seen } from './attack.ts'
+import { collectGarbage, descriptors, opened, processesBelow } from './leftovers.ts'
 import { readResults } from './results.ts'
 
 const MiB = 1024 * 1024
@@ -106,7 +105,7 @@ export function arena(name: string, attacks: readonly Attack[]): void {
 
   test('nothing is left behind', async () => {
     await sandbox.close()
-    assert.equal(await workersOf(process.pid), [], 'processes are left')
+    assert.equal(await processesBelow(process.pid), [], 'processes are left')
     assert.equal(await readdir(path.join(base, 'spool')), [], 'spool files are left')
     // The native halves of volumes close their descriptors when they are collected.
     collectGarbage()
@@ -154,12 +153,6 @@ export function arena(name: string, attacks: readonly Attack[]): void {
   }
 
   test.run()
-}
-
-function collectGarbage(): void {
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
-  collect()
 }
 
 function check(attack: Attack, seen: Seen & { outcome: RunOutcome }): void {
@@ -221,43 +214,4 @@ function preview(results: ReadonlyMap<string, string>): string {
 async function sourceOf(attack: Attack): Promise<Uint8Array> {
   if (attack.source !== undefined) return Buffer.from(attack.source() as string)
   return readFile(new URL(`programs/${attack.program}`, import.meta.url))
-}
-
-/** Processes below this one, by number and command. */
-async function workersOf(ancestor: number): Promise<string[]> {
-  const parents = new Map<number, { parent: number; command: string }>()
-  for (const entry of await readdir('/proc')) {
-    if (!/^\d+$/.test(entry)) continue
-    const stat = await readFile(`/proc/${entry}/stat`, 'utf8').catch(() => '')
-    const [, command = '', parent = ''] = /\((.*)\) \S (\d+)/s.exec(stat) ?? []
-    if (parent !== '') parents.set(Number(entry), { parent: Number(parent), command })
-  }
-  const below = (pid: number): boolean => {
-    for (let at = parents.get(pid); at !== undefined; at = parents.get(at.parent))
-      if (at.parent === ancestor) return true
-    return false
-  }
-  return [...parents].filter(([pid]) => below(pid)).map(([pid, { command }]) => `${pid} ${command}`)
-}
-
-/** What each descriptor of this process points to. */
-async function descriptors(): Promise<string[]> {
-  const targets: string[] = []
-  for (const fd of await readdir('/proc/self/fd')) {
-    const target = await readlink(`/proc/self/fd/${fd}`).catch(() => undefined)
-    if (target !== undefined) targets.push(target)
-  }
-  return targets
-}
-
-/** Targets that were not open before; numbers of anonymous ones differ from time to time. */
-function opened(before: readonly string[], after: readonly string[]): string[] {
-  const kind = (target: string): string => target.replace(/:\[\d+\]$/, ':')
-  const left = before.map(kind)
-  return after.map(kind).filter((target) => {
-    const at = left.indexOf(target)
-    if (at >= 0) left.splice(at, 1)
-    // libuv keeps /dev/null once it has started a process.
-    return at < 0 && !target.startsWith('/proc/') && target !== '/dev/null'
-  })
 }

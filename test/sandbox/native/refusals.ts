@@ -3,7 +3,8 @@
  * worker makes that call by mistake. EPERM: the filter's default. ENOSYS: as on a kernel without the
  * call, for those that a runtime probes and does without.
  */
-type Refusal = 'killed' | string
+/** `killed`, or an errno's name. */
+type Refusal = string
 
 const all = (refusal: Refusal, names: string): [string, Refusal][] =>
   names
