@@ -67,7 +67,7 @@ int set_soft_limit_as(uid_t uid, gid_t gid, pid_t pid, __rlimit_resource resourc
 Napi::Function Process::define(Napi::Env env) {
   return DefineClass(
       env, "Process",
-      {InstanceMethod("kill", &Process::kill), InstanceMethod("cpuMs", &Process::cpu_ms),
+      {InstanceAccessor<&Process::pid>("pid"), InstanceMethod("kill", &Process::kill), InstanceMethod("cpuMs", &Process::cpu_ms),
        InstanceMethod("memory", &Process::memory), InstanceMethod("resetPeak", &Process::reset_peak),
        InstanceMethod("limit", &Process::limit), InstanceMethod("close", &Process::close)});
 }
@@ -85,6 +85,10 @@ Process::Process(const Napi::CallbackInfo& info)
 
 bool Process::alive() const {
   return pidfd_ && syscall(SYS_pidfd_send_signal, pidfd_.get(), 0, nullptr, 0) == 0;
+}
+
+Napi::Value Process::pid(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), pid_);
 }
 
 Napi::Value Process::kill(const Napi::CallbackInfo& info) {

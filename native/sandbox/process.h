@@ -12,6 +12,7 @@ namespace insitu {
 //
 //   new Process(pid, id)                    its uid and gid, 0 when they are the daemon's own;
 //                                           throws when there is no such process
+//   pid: number                             as given
 //   kill(): void                            SIGKILL
 //   cpuMs(): number                         all threads; 0 when it is gone
 //   memory(): {residentBytes, peakBytes, dataBytes}      zeros when it is gone
@@ -24,6 +25,7 @@ class Process : public Napi::ObjectWrap<Process> {
   explicit Process(const Napi::CallbackInfo& info);
 
  private:
+  Napi::Value pid(const Napi::CallbackInfo& info);
   Napi::Value kill(const Napi::CallbackInfo& info);
   Napi::Value cpu_ms(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);

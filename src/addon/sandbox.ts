@@ -28,6 +28,7 @@ export interface NativeChannel {
 
 /** A worker's process, safe against reused pids; quiet when it is gone. */
 export interface NativeProcess {
+  readonly pid: number
   kill(): void
   cpuMs(): number
   memory(): { residentBytes: number; peakBytes: number; dataBytes: number }

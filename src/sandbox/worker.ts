@@ -7,6 +7,7 @@ import { constants } from 'node:os'
 import { addon } from '../addon/index.ts'
 import type { NativeChannel, NativeProcess } from '../addon/sandbox.ts'
 import { decodeFrame, encodeHeader, type FromWorker, type ToWorker } from '../worker/protocol.ts'
+import { Cgroup } from './cgroup.ts'
 import { checkMessage } from './checks.ts'
 import { type Jail, type Launched, launchWorker } from './jail.ts'
 import type { LimitName, RunLimits } from './types.ts'
@@ -19,6 +20,9 @@ const WAITING_FRAMES = 32
 
 /** Beside what the program may use: the trusted half's own buffers, and thread stacks. */
 const MEMORY_SLACK_BYTES = 32 * 1024 * 1024
+
+/** What a worker that is moved to its cgroup early has before any program: Node and its code. */
+const CGROUP_SLACK_BYTES = 192 * 1024 * 1024
 
 /** A pipe's whole buffer: what the worker said on its standard error before it died. */
 const STDERR_BYTES = 64 * 1024
@@ -60,6 +64,7 @@ export class Worker {
   readonly #stderrFd: number
   readonly #channel: NativeChannel
   #process: NativeProcess | undefined
+  readonly #cgroup: Cgroup | undefined
   #limits: RunLimits
   #death: Death | undefined
   #heard: Heard[] = []
@@ -90,6 +95,7 @@ export class Worker {
     } finally {
       closeSync(stderrEnd)
     }
+    this.#cgroup = Cgroup.make(slot)
     const { child, socketFd } = this.#launched
     this.gone = new Promise((resolve) => {
       let done = false
@@ -100,6 +106,7 @@ export class Worker {
         if (!this.dead) this.#end(this.#explain(code, signal))
         this.#process?.close()
         this.#process = undefined
+        this.#cgroup?.remove()
         resolve()
       }
       child.once('exit', exited)
@@ -132,7 +139,10 @@ export class Worker {
       if (this.dead) {
         process.kill()
         process.close()
-      } else this.#process = process
+      } else {
+        this.#process = process
+        this.#cgroup?.add(process.pid)
+      }
       await this.#becomeReady()
     } catch (error) {
       if (error instanceof WorkerDeath) throw await this.#explainLaunch(error)
@@ -160,6 +170,9 @@ export class Worker {
     this.#baselineBytes = memory.residentBytes
     this.#process?.limit('data', memory.dataBytes + this.#limits.memoryBytes + MEMORY_SLACK_BYTES)
     this.#process?.limit('fileSize', this.#limits.outputBytes)
+    // The spool file may lie in memory.
+    const { memoryBytes, outputBytes } = this.#limits
+    this.#cgroup?.limit(memoryBytes + outputBytes + CGROUP_SLACK_BYTES)
   }
 
   send(message: ToWorker, tail?: Uint8Array, fd = -1): void {
