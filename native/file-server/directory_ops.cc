@@ -110,6 +110,11 @@ void append_reserved(Session& session, const DirectoryHandle& directory, size_t 
   }
 }
 
+bool is_reserved(Session& session, std::string_view name) {
+  const VirtualLayer* const layer = session.virtual_layer();
+  return layer && layer->is_reserved(name);
+}
+
 void list(Session& session, Request& request, bool plus) {
   const auto* in = request.arg<fuse_read_in>();
   const auto directory = session.directories().find(in->fh);
@@ -133,10 +138,12 @@ void list(Session& session, Request& request, bool plus) {
     }
     const uint64_t ino = shown_ino(session, directory->inode->dev(), found->ino);
     if (plus) {
-      // Node 0 is a name without its attributes: `.` and `..`, and what cannot be looked at.
+      // Node 0 is a name without its attributes: `.` and `..`, what cannot be looked at, and real
+      // entries of reserved names, whose lookup the virtual layer has to see.
       fuse_entry_out entry{};
       InodePtr child;
-      if (is_component(name) && look_up(session, *directory->inode, name, entry, child) == 0)
+      if (is_component(name) && !is_reserved(session, name) &&
+          look_up(session, *directory->inode, name, entry, child) == 0)
         looked_up.push_back(entry.nodeid);
       else
         entry = {};
