@@ -45,7 +45,7 @@ struct Identity {
   int64_t mtime_ns = 0;
   int64_t ctime_ns = 0;
 
-  // The rest is not persisted.
+  // The rest is not persisted, but for that an uncertain identity is one that matches nothing.
 
   // A change after it was taken may have left the times as they are: it holds at no later look.
   bool uncertain = false;

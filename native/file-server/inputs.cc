@@ -63,13 +63,7 @@ InputSession::InputSession(std::shared_ptr<Volume> volume, std::string key, Prin
     : volume_(std::move(volume)),
       key_(std::move(key)),
       principal_(std::move(principal)) {
-  for (Identity& identity : restored) {
-    // When it was taken is not known any more, and with coarse times that matters.
-    if (volume_->granularity_ns() > 0 && identity.kind != InputKind::Missing)
-      identity.uncertain = true;
-    if (volume_->on_tmpfs() && identity.kind == InputKind::File) identity.uncertain = true;
-    record(std::move(identity));
-  }
+  for (Identity& identity : restored) record(std::move(identity));
 }
 
 InputSession::Opened InputSession::open(const std::string& raw) {

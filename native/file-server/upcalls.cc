@@ -137,8 +137,10 @@ Upcalls::Upcalls(Napi::Env env, const Napi::Function& dispatch)
   dispatch_.Unref(env);
 }
 
-Upcalls::~Upcalls() {
-  if (!*gone_) dispatch_.Abort();
+Upcalls::~Upcalls() { finish(); }
+
+void Upcalls::finish() {
+  if (!gone_->exchange(true)) dispatch_.Release();
 }
 
 void Upcalls::forward(Request& request, std::unique_ptr<Upcall> upcall, OnReply on_reply) {

@@ -78,6 +78,8 @@ class Upcalls {
   bool reply(uint64_t id, const UpcallReply& reply);
   // From now on who waits gets ENOTCONN instead of EINTR.
   void close();
+  // Nothing more is said; what was said still arrives. The session has stopped.
+  void finish();
   size_t waiting() const;
   uint64_t total() const { return total_; }
 
@@ -96,7 +98,8 @@ class Upcalls {
   bool post(uint64_t id, std::unique_ptr<Upcall> upcall);
 
   Session* session_ = nullptr;
-  // Set once the environment has taken `dispatch_` away, which it does before it finalizes us.
+  // Set once `dispatch_` is released, or the environment has taken it away, which it does before it
+  // finalizes us.
   std::shared_ptr<std::atomic<bool>> gone_ = std::make_shared<std::atomic<bool>>(false);
   Napi::ThreadSafeFunction dispatch_;
   std::atomic<bool> closed_ = false;

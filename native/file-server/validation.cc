@@ -108,7 +108,17 @@ Validation InputSession::check(int directory, const Identity& then, Look look,
                                writers.overwriters_ever == then.overwriters;
     if (!only_appended) return changed(what);
   }
-  if (look == Look::Look && then.uncertain) return changed("may have changed unseen");
+  if (look == Look::End) return {};
+  if (then.uncertain) return changed("may have changed unseen");
+  // Only here do stores change no times at all; a mapping that came and went since the last look
+  // without a write(2) stays unseen.
+  const bool watched = registry != nullptr && registry->exclusive();
+  if (volume_->on_tmpfs() && then.kind == InputKind::File && !watched) {
+    UniqueFd fd;
+    if (open_beneath(directory, then.path, O_RDONLY | O_NONBLOCK, 0, fd) != 0 ||
+        has_writers(fd.get()))
+      return changed("is open for writing, on a file system that does not tell of changes");
+  }
   return {};
 }
 

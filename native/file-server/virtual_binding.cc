@@ -21,6 +21,7 @@ void VirtualMount::attach(const std::shared_ptr<Session>& started) {
 void VirtualMount::stopped() {
   volume->serve(nullptr);
   files.clear();
+  upcalls.finish();
 }
 
 namespace {

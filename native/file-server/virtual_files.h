@@ -107,9 +107,10 @@ class VirtualFiles final : public VirtualLayer {
   // ---- virtual_results.cc
   void lookup_in_results(Request& request, const VirtualNodePtr& directory, std::string_view name);
   void lookup_in_last(Request& request, const VirtualNodePtr& directory, std::string_view name);
-  // Answers with `then` once the directory's set is fresh, or with the error.
-  void resolve(Request& request, const VirtualNodePtr& node,
-               std::function<bool(Request&)> then);
+  // Answers with `then` once there is a fresh set, or with the error. A set that is withdrawn while
+  // the answer is on its way (a new program came) is asked for again, `tries` times.
+  void resolve(Request& request, const VirtualNodePtr& node, std::function<bool(Request&)> then,
+               int tries = 3);
   // ENOENT, EIO, or 0 with `out` set.
   int settle(const VirtualNodePtr& node, std::shared_ptr<const BoundResult>& out);
   bool open_result(Request& request, const VirtualNodePtr& node);

@@ -75,11 +75,15 @@ void VirtualFiles::lookup_in_last(Request& request, const VirtualNodePtr& direct
 }
 
 void VirtualFiles::resolve(Request& request, const VirtualNodePtr& node,
-                           std::function<bool(Request&)> then) {
+                           std::function<bool(Request&)> then, int tries) {
+  auto on_reply = [this, node, then, tries](Request& waiting, const UpcallReply&) {
+    const ProgramPtr program = programs_.find(node->key);
+    if (!program || program->current || tries <= 1) return then(waiting);
+    resolve(waiting, node, then, tries - 1);
+    return true;
+  };
   upcalls_.forward(request, upcall(Upcall::Op::resolve, node->key, request, false),
-                   [then = std::move(then)](Request& waiting, const UpcallReply&) {
-                     return then(waiting);
-                   });
+                   std::move(on_reply));
 }
 
 int VirtualFiles::settle(const VirtualNodePtr& node, std::shared_ptr<const BoundResult>& out) {

@@ -42,7 +42,9 @@ Napi::Value identity_value(Napi::Env env, const Identity& identity) {
   out.Set("birthNs", Napi::BigInt::New(env, identity.birth_ns));
   out.Set("sizeBytes", Napi::BigInt::New(env, identity.size));
   out.Set("mtimeNs", Napi::BigInt::New(env, identity.mtime_ns));
-  out.Set("ctimeNs", Napi::BigInt::New(env, identity.ctime_ns));
+  // What holds at no later look must not do so after a restart either: no file has this time.
+  constexpr int64_t kNeverNs = -1;
+  out.Set("ctimeNs", Napi::BigInt::New(env, identity.uncertain ? kNeverNs : identity.ctime_ns));
   return out;
 }
 

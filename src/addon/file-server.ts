@@ -1,4 +1,4 @@
-import type { NativeVirtualFiles } from './virtual-files.ts'
+import type { NativeVirtualFiles } from './virtual.ts'
 
 /** What `native/file-server` exports. */
 export interface FileServerAddon {

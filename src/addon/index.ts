@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 
 import type { FileServerAddon } from './file-server.ts'
 import type { SandboxAddon } from './sandbox.ts'
-import type { VirtualFilesAddon } from './virtual-files.ts'
+import type { VirtualFilesAddon } from './virtual.ts'
 import type { VolumeAddon } from './volume.ts'
 
 export type Addon = FileServerAddon & SandboxAddon & VirtualFilesAddon & VolumeAddon

@@ -1,7 +1,7 @@
 /** The native file server, as far as it needs no virtual files. */
 import { addon } from '../addon/index.ts'
 import type { NativeFileServer, NativeMountOptions } from '../addon/file-server.ts'
-import type { NativeVirtualFiles } from '../addon/virtual-files.ts'
+import type { NativeVirtualFiles } from '../addon/virtual.ts'
 import { VfsError } from '../errors.ts'
 import { errnoName, toVfsError } from './native-error.ts'
 import type { Negotiated } from './types.ts'

@@ -1,7 +1,7 @@
 /** The `FileServer` over the addon. */
 import { addon } from '../addon/index.ts'
 import type { NativeFileServer } from '../addon/file-server.ts'
-import type { NativePublishedSet, NativeVirtualFiles } from '../addon/virtual-files.ts'
+import type { NativePublishedSet, NativeVirtualFiles } from '../addon/virtual.ts'
 import { VfsError } from '../errors.ts'
 import { toVfsError } from './native-error.ts'
 import { negotiatedOf, startNative } from './native-mount.ts'

@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 
-import type { NativeRequest } from '../addon/virtual-files.ts'
+import type { NativeRequest } from '../addon/virtual.ts'
 import { errnoOf } from '../errors.ts'
 import type { Notice, VirtualHandler, VirtualReply, VirtualRequest } from './types.ts'
 

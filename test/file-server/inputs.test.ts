@@ -464,7 +464,15 @@ test('tmpfs: what may be mapped never holds, the rest does', async () => {
     const open = await volume.inputs(await volume.keyOf(''), self)
     await contentOf(open, 'f')
     assert.is(await why(open), 'f may have changed unseen')
+    const persisted = open.identities()
     await writer.close()
+    assert.is(await why(quiet), 'holds')
+    const restored = await volume.restoreInputs(await volume.keyOf(''), self, persisted)
+    assert.is.not(await why(restored), 'holds')
+    // A mapping that is stored to after the file was read changes no time, here.
+    const later = await fs.open(path.join(root, 'f'), 'r+')
+    assert.match(await why(quiet), /^f is open for writing/)
+    await later.close()
     volume.close()
   } finally {
     await fs.rm(root, { recursive: true })

@@ -13,7 +13,11 @@ const execute = promisify(execFile)
 const obstacle = whyNoFuse()
 if (obstacle !== undefined) console.log(`SKIP virtual files: ${obstacle}`)
 const test = suite('virtual files: .compute')
-const it: typeof test = obstacle === undefined ? test : (test.skip as typeof test)
+
+function it(name: string, body: () => Promise<void>): void {
+  if (obstacle === undefined) test(name, body)
+  else test.skip(name, body)
+}
 
 /** Output of a shell in the mount, or `exit N: stderr`. */
 async function sh(cwd: string, script: string): Promise<string> {
@@ -116,6 +120,17 @@ it('a version that was swept is looked up again', async () => {
   assert.match(await sh(mountPoint, 'cat .results/out'), /Stale file handle/)
   await mount.command({ run: true })
   assert.is(await fs.readFile(path.join(mountPoint, '.results/out'), 'utf8'), 'x')
+})
+
+it('a set that is withdrawn before its looker has it is asked for again', async () => {
+  await using mount = await virtualMount()
+  const { mountPoint, backing } = mount
+  await fs.writeFile(path.join(backing, 'in'), 'x')
+  await mount.command({ program: 'out=in\n', withdraw: 2 })
+  assert.is(await fs.readFile(path.join(mountPoint, '.results/out'), 'utf8'), 'x')
+  await mount.command({ program: 'out=in\n', withdraw: 100 })
+  await fs.writeFile(path.join(backing, 'in'), 'y')
+  assert.is(await code(fs.readFile(path.join(mountPoint, '.results/out'))), 'EIO')
 })
 
 it('results are read-only files with attributes', async () => {
@@ -291,6 +306,20 @@ p=select.poll(); p.register(f,select.POLLIN)
 print(p.poll(5000)[0][1], os.read(f,9))"`,
     ),
     "1 b'XYZ'\n",
+  )
+  assert.is(
+    await sh(
+      mountPoint,
+      `python3 -c "
+import os,select
+f=os.open('.query',os.O_RDWR|os.O_NONBLOCK)
+os.write(f,b'slow')
+try: os.read(f,9)
+except BlockingIOError: print('not yet')
+p=select.poll(); p.register(f,select.POLLIN)
+print(p.poll(0)); print(p.poll(10000)[0][1], os.read(f,9))"`,
+    ),
+    "not yet\n[]\n1 b'AT LAST'\n",
   )
   assert.is((await fs.stat(path.join(mountPoint, '.query'))).mode & 0o777, 0o666)
 })

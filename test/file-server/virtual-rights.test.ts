@@ -13,7 +13,11 @@ const execute = promisify(execFile)
 const obstacle = whyNoFuse() ?? (process.getuid?.() === 0 ? undefined : 'needs root')
 if (obstacle !== undefined) console.log(`SKIP rights: ${obstacle}`)
 const test = suite('virtual files: rights and freshness')
-const it: typeof test = obstacle === undefined ? test : (test.skip as typeof test)
+
+function it(name: string, body: () => Promise<void>): void {
+  if (obstacle === undefined) test(name, body)
+  else test.skip(name, body)
+}
 
 /** As a user with one supplementary group; output, or the last line of the complaint. */
 async function as(uid: number, cwd: string, script: string): Promise<string> {

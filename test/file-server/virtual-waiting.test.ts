@@ -11,7 +11,11 @@ import { type VirtualMount, virtualMount } from '../support/virtual-mount.ts'
 const obstacle = whyNoFuse()
 if (obstacle !== undefined) console.log(`SKIP waiting: ${obstacle}`)
 const test = suite('virtual files: waiting')
-const it: typeof test = obstacle === undefined ? test : (test.skip as typeof test)
+
+function it(name: string, body: () => Promise<void>): void {
+  if (obstacle === undefined) test(name, body)
+  else test.skip(name, body)
+}
 
 /** Nothing here takes that long unless it is stuck. */
 const STUCK_MS = 15_000

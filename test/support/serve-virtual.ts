@@ -1,7 +1,8 @@
 /**
  * The child of virtual-mount.ts: a mount whose virtual files are a toy. A program is lines of
  * `RESULT=INPUT`; each result is a copy of that input, and is left out when there is no such file. A
- * program that begins with `bad` does not compile. The parent steers it by messages.
+ * program that begins with `bad` does not compile; a query that begins with `slow` is answered after a
+ * while. The parent steers it by messages.
  */
 import { closeSync, mkdirSync, readSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -46,6 +47,7 @@ let runs = 0
 let lastHandle = 0
 let behaviour: ToyCommand['resolve'] = 'run'
 let resultMode = 0o444
+let withdrawals = 0
 let held = Promise.withResolvers<void>()
 
 const server = await mountNative({
@@ -174,10 +176,21 @@ const handle: VirtualHandler = async (request, signal) => {
       }
       if (behaviour === 'fail') throw new VfsError('EIO', 'the program failed')
       await run(request.directory)
+      if (withdrawals > 0) {
+        withdrawals -= 1
+        server.publish(request.directory, { current: undefined, last: undefined })
+      }
       return {}
     case 'poll': {
       const file = opened(request.handle)
-      if (request.forReading) file.answer ??= Buffer.from(file.content.toString().toUpperCase())
+      const slow = file.content.toString().startsWith('slow') && file.answer === undefined
+      if (request.forReading && slow) {
+        setTimeout(() => {
+          file.answer = Buffer.from('AT LAST')
+          server.wake(request.handle)
+        }, 200)
+      } else if (request.forReading)
+        file.answer ??= Buffer.from(file.content.toString().toUpperCase())
       return { readable: file.answer !== undefined, writable: true }
     }
     case 'forget-directory':
@@ -234,6 +247,7 @@ function read(request: Extract<VirtualRequest, { op: 'read' }>): VirtualReply {
   const file = opened(request.handle)
   if (file.kind !== 'query')
     return { data: file.content.subarray(request.offset, request.offset + request.sizeBytes) }
+  if (request.nonBlocking && file.answer === undefined) throw new VfsError('EAGAIN', 'not yet')
   file.answer ??= Buffer.from(file.content.toString().toUpperCase())
   const data = file.answer.subarray(0, request.sizeBytes)
   file.answer = file.answer.subarray(data.length)
@@ -266,6 +280,7 @@ async function command(message: ToyCommand): Promise<unknown> {
     held.resolve()
     held = Promise.withResolvers()
   }
+  withdrawals = message.withdraw ?? withdrawals
   const at = message.at ?? ''
   if (message.program !== undefined)
     attach(await server.volume.keyOf(at), Buffer.from(message.program), 0, 0)

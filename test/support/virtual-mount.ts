@@ -17,6 +17,8 @@ export interface ToyCommand {
   readonly mode?: number
   /** What a resolve does from now on; what is held goes on. */
   readonly resolve?: 'run' | 'hold' | 'fail'
+  /** So many sets are withdrawn just before their looker gets the answer. */
+  readonly withdraw?: number
   /** Of the volume: where the following is done. */
   readonly at?: string
   readonly program?: string
