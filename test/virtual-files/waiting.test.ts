@@ -75,22 +75,21 @@ mountedSuite('waiting', (test, mounted) => {
     ['SIGTERM', 143],
     ['SIGKILL', 137],
   ] as const) {
-    for (const look of ['cat .results/r', 'stat .results/r', 'ls .results']) {
-      test(`${signal} ends ${look} at once`, async () => {
-        const directory = await mounted().directory(`${signal}-${look.replace(/\W/g, '')}`)
-        await mounted().sh(`echo "${ENDLESS}" > .compute`, { cwd: directory })
-        const waiter = await waiting(directory, `exec ${look}`)
-        const second = await waiting(directory, `exec ${look}`)
-        const started = Date.now()
-        signalGroup(waiter.process, signal)
-        signalGroup(second.process, signal)
-        assert.is((await waiter.output).code, code)
-        assert.is((await second.output).code, code)
-        // The wall limit is a minute: it was the signal.
-        assert.ok(Date.now() - started < QUICK_MS)
-        await cancel(directory)
-      })
-    }
+    test(`${signal} ends every wait at once`, async () => {
+      const directory = await mounted().directory(signal)
+      await mounted().sh(`echo "${ENDLESS}" > .compute`, { cwd: directory })
+      const looks = ['cat .results/r', 'stat .results/r', 'ls .results']
+      const waiters = [...looks, ...looks].map((look) =>
+        mounted().background(`exec ${look}`, { cwd: directory }),
+      )
+      waiters.push(await waiting(directory, 'exec cat .results/r'))
+      const started = Date.now()
+      for (const { process } of waiters) signalGroup(process, signal)
+      for (const { output } of waiters) assert.is((await output).code, code)
+      // The wall limit is a minute: it was the signal.
+      assert.ok(Date.now() - started < QUICK_MS)
+      await cancel(directory)
+    })
   }
 
   test('a signal that a program handles and goes on does not end a wait', async () => {

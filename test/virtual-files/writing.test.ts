@@ -150,6 +150,18 @@ mountedSuite('writing programs', (test, mounted) => {
     assert.is(out, `onetwoemit('r', 'two')\nother\nthreeemit('r', 'three')\n`)
   })
 
+  test('mv takes a program elsewhere, and detaches it here', async () => {
+    const directory = await mounted().directory('away')
+    const { out, err } = await mounted().sh(
+      `mkdir there; echo "emit('r', 'one')" > .compute; cat .results/r
+       mv .compute there/kept.js; test -e .compute || test -e .results || echo gone; cat there/kept.js
+       mv there/kept.js there/.compute; cat there/.results/r; ls -A . there`,
+      { cwd: directory },
+    )
+    assert.is(err, '')
+    assert.is(out, `onegone\nemit('r', 'one')\none.:\nthere\n\nthere:\n`)
+  })
+
   test('chmod, chown and touch are accepted and change nothing', async () => {
     const directory = await mounted().directory('attributes')
     const { code, err } = await mounted().sh(
