@@ -17,8 +17,17 @@ export async function buildAttacks(folder: string): Promise<string> {
   const program = path.join(folder, 'attack')
   const sources = readdirSync(here).filter((name) => name.endsWith('.cc'))
   await exec('g++', [
-    ...['-std=c++20', '-O1', '-Wall', '-Wextra', '-Werror', '-static', '-pthread'],
-    ...['-I', native, '-I', here, '-o', program],
+    '-std=c++20',
+    '-O1',
+    '-Wall',
+    '-Wextra',
+    '-Werror',
+    '-static',
+    '-pthread',
+    `-I${native}`,
+    `-I${here}`,
+    '-o',
+    program,
     ...sources.map((name) => path.join(here, name)),
     path.join(native, 'sandbox', 'seccomp.cc'),
   ])
