@@ -14,6 +14,11 @@ const MAX_PROGRAMS = 1_000
 /** Blank workers for later are started once the one who is served now has had the processor. */
 const RESERVE_DELAY_MS = 100
 
+/** How often idle workers are looked at, and the processor time that one may use since it came to
+ * rest: collecting garbage takes less, and a program's native code must not go on after its run. */
+const IDLE_LOOK_MS = 1_000
+const IDLE_CPU_MS = 1_000
+
 /** Between attempts to start workers after one failed: twice as long each time, up to a minute. */
 const RETRY_MS = 1_000
 const MAX_RETRY_MS = 60_000
@@ -33,6 +38,8 @@ export interface Member {
   /** What its isolate has compiled and not run. */
   loaded: { readonly source: Uint8Array; readonly library: Uint8Array | undefined } | undefined
   programs: number
+  /** Of its whole life, when it came to rest. */
+  restedAtCpuMs: number
   idleTimer: NodeJS.Timeout | undefined
 }
 
@@ -74,6 +81,7 @@ export class Pool {
   #retryAt = 0
   #failures = 0
   #closed = false
+  readonly #idleLook: NodeJS.Timeout
 
   constructor(options: SandboxOptions, warmLimits: RunLimits, launch: typeof Worker.launch) {
     this.#options = options
@@ -81,6 +89,7 @@ export class Pool {
     this.#launch = launch
     this.#queue = new FairQueue(options.queuedRuns)
     this.#fillReserve()
+    this.#idleLook = setInterval(() => this.#lookAtIdle(), IDLE_LOOK_MS).unref()
   }
 
   take(job: Job): Ticket {
@@ -132,6 +141,7 @@ export class Pool {
   async close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#reserveTimer)
+    clearInterval(this.#idleLook)
     this.#refuseAll(new PoolRefusal('cancelled', 'the sandbox was closed'))
     const members = [...this.#members]
     for (const { worker } of members) worker.kill({ kind: 'cancelled' })
@@ -217,6 +227,7 @@ export class Pool {
       owner: undefined,
       loaded: undefined,
       programs: 0,
+      restedAtCpuMs: 0,
       idleTimer: undefined,
     }
     this.#slots.add(slot)
@@ -242,6 +253,7 @@ export class Pool {
     member.state = 'renewing'
     try {
       await member.worker.renew(member.worker.limits)
+      if (member.worker.grown()) member.worker.kill({ kind: 'cancelled' })
       this.#rest(member)
     } catch {
       member.worker.kill({ kind: 'crashed', message: 'the worker did not make a new isolate' })
@@ -251,9 +263,18 @@ export class Pool {
   #rest(member: Member): void {
     if (member.worker.dead) return
     member.state = 'idle'
+    member.restedAtCpuMs = member.worker.cpuMs()
     member.idleTimer = setTimeout(() => this.#idled(member), this.#options.idleMs)
     member.idleTimer.unref()
     this.#pump()
+  }
+
+  #lookAtIdle(): void {
+    for (const { state, worker, restedAtCpuMs } of this.#members) {
+      if (state !== 'idle' || worker.dead) continue
+      if (worker.grown() || worker.cpuMs() > restedAtCpuMs + IDLE_CPU_MS)
+        worker.kill({ kind: 'crashed', message: 'the worker went on after its run' })
+    }
   }
 
   /** Blank ones stay as far as they are the reserve. */

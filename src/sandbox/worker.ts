@@ -15,6 +15,14 @@ import type { LimitName, RunLimits } from './types.ts'
 /** From exec to `ready`: 0.1 s on an idle machine; the rest is for a loaded one. */
 const LAUNCH_MS = 30_000
 
+/** To make another isolate: milliseconds, and again the rest is for a loaded machine. */
+const RENEW_MS = 10_000
+
+/** An idle worker may have grown by this much since its start; one that holds more, by its garbage or
+ * by what native code keeps there, is replaced. */
+const GROWN_RESIDENT_BYTES = 128 * 1024 * 1024
+const GROWN_DATA_BYTES = 512 * 1024 * 1024
+
 /** Frames that wait to be looked at before the worker is made to wait. */
 const WAITING_FRAMES = 32
 
@@ -73,6 +81,7 @@ export class Worker {
   readonly #mourners = new Set<(death: WorkerDeath) => void>()
   #paused = false
   #baselineBytes = 0
+  #baselineDataBytes = 0
   #cpuMs = 0
   #said = ''
   #peakBytes = 0
@@ -155,11 +164,19 @@ export class Worker {
 
   /** Replaces the isolate by a fresh one. */
   async renew(limits: RunLimits): Promise<void> {
-    // A new isolate reserves far more than a program may use.
-    this.#process?.limit('data', Infinity)
-    this.#limits = limits
-    this.send({ type: 'renew', limits })
-    await this.#becomeReady()
+    const timer = setTimeout(
+      () => this.#end({ kind: 'crashed', message: 'the worker made no new isolate in time' }),
+      RENEW_MS,
+    )
+    try {
+      // A new isolate reserves far more than a program may use.
+      this.#process?.limit('data', Infinity)
+      this.#limits = limits
+      this.send({ type: 'renew', limits })
+      await this.#becomeReady()
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   async #becomeReady(): Promise<void> {
@@ -167,12 +184,26 @@ export class Worker {
     if (message.type !== 'ready') throw this.violation(`${message.type} came instead of ready`)
     const memory = this.#process?.memory()
     if (memory === undefined || memory.dataBytes === 0) return
-    this.#baselineBytes = memory.residentBytes
+    // At its start only: a later number would be what a program made of it.
+    if (this.#baselineBytes === 0) {
+      this.#baselineBytes = memory.residentBytes
+      this.#baselineDataBytes = memory.dataBytes
+    }
     this.#process?.limit('data', memory.dataBytes + this.#limits.memoryBytes + MEMORY_SLACK_BYTES)
     this.#process?.limit('fileSize', this.#limits.outputBytes)
     // The spool file may lie in memory.
     const { memoryBytes, outputBytes } = this.#limits
     this.#cgroup?.limit(memoryBytes + outputBytes + CGROUP_SLACK_BYTES)
+  }
+
+  /** Holds much more than at its start. */
+  grown(): boolean {
+    const memory = this.#process?.memory()
+    if (memory === undefined || this.#baselineBytes === 0) return false
+    return (
+      memory.residentBytes > this.#baselineBytes + GROWN_RESIDENT_BYTES ||
+      memory.dataBytes > this.#baselineDataBytes + GROWN_DATA_BYTES
+    )
   }
 
   send(message: ToWorker, tail?: Uint8Array, fd = -1): void {

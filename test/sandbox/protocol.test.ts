@@ -242,4 +242,21 @@ test('a worker that leaves after it was done has done it', async () => {
   assert.equal(resultsOf(await play(scenario)), {})
 })
 
+test('makes no new isolate after its run: it is ended, and others are served', async () => {
+  let started = 0
+  const scenario: Scenario = async (peer) => {
+    started += 1
+    await peer.startRun()
+    peer.done()
+  }
+  const use = async (sandbox: Sandbox): Promise<void> => {
+    const first = await sandbox.run(request('1')).outcome
+    assert.is(first.status, 'ok')
+    const second = await sandbox.run(request('1')).outcome
+    assert.is(second.status, 'ok', JSON.stringify(second))
+    assert.is(started, 2)
+  }
+  await withSandbox({ idleWorkers: 0, maxWorkers: 1 }, use, fake(scenario))
+})
+
 test.run()
