@@ -13,7 +13,8 @@ bool is_component(std::string_view name) {
 
 uint64_t shown_ino(const Session& session, dev_t dev, ino_t ino) {
   if (dev == session.root_dev()) return ino;
-  // Two filesystems may use the same numbers; the high bits, which hardly any uses, tell them apart.
+  // Two filesystems may use the same numbers; the high bits, which hardly any uses, tell them
+  // apart.
   const uint64_t mark = ((dev * 0x9E3779B97F4A7C15u) >> 49) | 0x8000;
   return ino ^ (mark << 48);
 }

@@ -24,8 +24,8 @@ int stat_inode(const Inode& inode, struct stat& attributes);
 void reply_attributes(const Session& session, Request& request, const Inode& inode,
                       const struct stat& attributes);
 
-// Remembers what `path` (O_PATH) refers to, once more looked up, and fills the entry to send: it must
-// be forgotten once if it is not sent.
+// Remembers what `path` (O_PATH) refers to, once more looked up, and fills the entry to send: it
+// must be forgotten once if it is not sent.
 InodePtr remember(Session& session, UniqueFd path, const struct stat& attributes,
                   fuse_entry_out& out);
 // Walks one name of a directory, without following, and remembers what it finds. 0 or an errno.

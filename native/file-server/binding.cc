@@ -63,8 +63,8 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
                        });
   }
 
-  // (options: NativeMountOptions, onEnded: (reason: string) => void, virtualFiles: NativeVirtualFiles |
-  // undefined). Mounts; throws when it cannot.
+  // (options: NativeMountOptions, onEnded: (reason: string) => void, virtualFiles:
+  // NativeVirtualFiles | undefined). Mounts; throws when it cannot.
   explicit NativeFileServer(const Napi::CallbackInfo& info)
       : Napi::ObjectWrap<NativeFileServer>(info) {
     const auto options = info[0].As<Napi::Object>();

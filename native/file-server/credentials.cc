@@ -16,7 +16,8 @@ namespace insitu {
 
 namespace {
 
-// The C library's wrappers of these change all threads of the process; the system calls only this one.
+// The C library's wrappers of these change all threads of the process; the system calls only this
+// one.
 int set_groups(size_t count, const gid_t* groups) {
   return static_cast<int>(::syscall(SYS_setgroups, count, groups));
 }
@@ -48,15 +49,15 @@ struct Capabilities {
 constexpr gid_t kNoGroup = static_cast<gid_t>(-2);
 
 struct ThreadState {
-  // May become other users. Without it everything belongs to who runs the daemon, and only that user
-  // can be the caller.
+  // May become other users. Without it everything belongs to who runs the daemon, and only that
+  // user can be the caller.
   bool switches = false;
   bool may_keep_setid = false;
   // Capabilities do not follow the file-system uid, which saves setting them at each switch.
   bool no_fixup = false;
   Capabilities base;
-  // Without a umask of its own (unshare(2) is forbidden here) the thread leaves the process's alone,
-  // and takes the caller's off the mode.
+  // Without a umask of its own (unshare(2) is forbidden here) the thread leaves the process's
+  // alone, and takes the caller's off the mode.
   bool own_umask = false;
   mode_t umask = 0;
 };

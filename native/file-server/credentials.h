@@ -9,18 +9,19 @@ class Request;
 // Whether the calling thread has it in its effective set.
 bool has_capability(unsigned capability);
 
-// Makes the calling thread fit to serve: its own umask and working directory, and, when it may switch
-// credentials, no groups and neither CAP_FSETID (so that writes drop setuid and setgid
-// bits as an ordinary user's do) nor CAP_SYS_RESOURCE (so that quotas and reserved blocks count). What
+// Makes the calling thread fit to serve: its own umask and working directory, and, when it may
+// switch credentials, no groups and neither CAP_FSETID (so that writes drop setuid and setgid bits
+// as an ordinary user's do) nor CAP_SYS_RESOURCE (so that quotas and reserved blocks count). What
 // passthrough registers keeps these credentials for its I/O.
 void prepare_serving_thread();
 
-// While it lives, what this thread creates belongs to the caller of `request`, as if it had created it
-// itself. Permission is not checked again: the kernel did, with more knowledge of the caller's groups.
+// While it lives, what this thread creates belongs to the caller of `request`, as if it had created
+// it itself. Permission is not checked again: the kernel did, with more knowledge of the caller's
+// groups.
 class CreateAs {
  public:
-  // `mode` is what is asked for, `umask` the caller's: the backing filesystem applies it, since only
-  // it knows of default ACLs.
+  // `mode` is what is asked for, `umask` the caller's: the backing filesystem applies it, since
+  // only it knows of default ACLs.
   CreateAs(const Request& request, mode_t mode, mode_t umask);
   ~CreateAs();
   // What to create with.

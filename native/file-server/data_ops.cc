@@ -77,8 +77,8 @@ void open(Session& session, Request& request) {
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
   UniqueFd fd;
   bool keeps_setid = false;
-  // Opened here and now when that may change or refuse something: immutable and append-only files are
-  // told by open(2) only.
+  // Opened here and now when that may change or refuse something: immutable and append-only files
+  // are told by open(2) only.
   if (writes || (flags & (O_TRUNC | O_NOATIME))) {
     struct stat attributes;
     // What passes us by is written as if by an ordinary user, and so drops these bits.

@@ -51,8 +51,8 @@ int seek(DirectoryHandle& directory, int64_t position) {
   return 0;
 }
 
-// Offsets of reserved names, which come after the backing's own; next to the largest there is, which
-// some filesystems use for the end.
+// Offsets of reserved names, which come after the backing's own; next to the largest there is,
+// which some filesystems use for the end.
 constexpr int64_t kReservedOffset = INT64_MAX - 64;
 
 // What is sent, filled entry by entry.

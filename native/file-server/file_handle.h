@@ -7,8 +7,8 @@
 
 namespace insitu {
 
-// A kernel file handle (name_to_handle_at(2)): names an inode for as long as it exists, and, having a
-// generation, never another one.
+// A kernel file handle (name_to_handle_at(2)): names an inode for as long as it exists, and, having
+// a generation, never another one.
 class FileIdentity {
  public:
   // Empty when the filesystem gives none (errno says why).

@@ -162,8 +162,8 @@ Descriptor InodeTable::descriptor_of(const Inode& inode) {
   return inode.path_;
 }
 
-// Gives `inode` its descriptor, and takes those of others that were not used for longest. Called with
-// descriptors_mutex_ held.
+// Gives `inode` its descriptor, and takes those of others that were not used for longest. Called
+// with descriptors_mutex_ held.
 void InodeTable::adopt(const Inode& inode, Descriptor path, std::vector<Descriptor>& closing) {
   inode.path_ = std::move(path);
   if (inode.pinned_) return;

@@ -25,8 +25,8 @@ using Descriptor = std::shared_ptr<const UniqueFd>;
 using InodePtr = std::shared_ptr<Inode>;
 
 // What was and is open for writing through this mount, for those who ask whether a file may have
-// changed. Stamps come from one clock of the process that only grows, and 0 is never; so two different
-// histories never look the same, also when the kernel forgot the inode in between.
+// changed. Stamps come from one clock of the process that only grows, and 0 is never; so two
+// different histories never look the same, also when the kernel forgot the inode in between.
 struct WriteActivity {
   uint32_t writers = 0;           // open now, for writing without O_APPEND
   uint32_t read_writers = 0;      // open now, for reading and writing: may be mapped and stored to
@@ -86,9 +86,9 @@ class Inode {
 // Node ids are numbers, never reused. One identity (dev, ino) has one inode while the kernel or
 // somebody here knows it, so hard links share theirs.
 //
-// Of the inodes, only the `descriptor_bound` last used keep a descriptor; the others are opened again
-// by file handle. Where the backing has no file handles, or we may not open by them, all keep theirs.
-// Lock order: `mutex_`, then `descriptors_mutex_`.
+// Of the inodes, only the `descriptor_bound` last used keep a descriptor; the others are opened
+// again by file handle. Where the backing has no file handles, or we may not open by them, all keep
+// theirs. Lock order: `mutex_`, then `descriptors_mutex_`.
 class InodeTable {
  public:
   // `root` is O_PATH, a directory.
@@ -100,7 +100,8 @@ class InodeTable {
   // The inode of what `path` (O_PATH) refers to, counted as looked up once more.
   InodePtr remember(UniqueFd path, const struct stat& attributes);
   void forget(uint64_t node, uint64_t lookups);
-  // The next look-up of the same object gets another node: the kernel takes this one for something else.
+  // The next look-up of the same object gets another node: the kernel takes this one for something
+  // else.
   void retire(const InodePtr& inode);
   size_t size() const;
   size_t descriptors() const;

@@ -59,7 +59,8 @@ bool wants_interruption(uint32_t tid) {
   return (deliverable & kEndsWait) || (deliverable & kCoreDumping & ~caught);
 }
 
-WaitingTable::WaitingTable(Session& session) : session_(session), retrier_([this] { retry_loop(); }) {}
+WaitingTable::WaitingTable(Session& session)
+    : session_(session), retrier_([this] { retry_loop(); }) {}
 
 WaitingTable::~WaitingTable() { stop(); }
 

@@ -14,13 +14,13 @@ namespace insitu {
 class Session;
 
 // Whether a signal that the thread `tid` has pending would end a wait on an ordinary file system as
-// well as a user wants it to: anything fatal, and INT, TERM, HUP and QUIT also when handled. Unknown
-// threads count as interrupted: nobody can be waiting there.
+// well as a user wants it to: anything fatal, and INT, TERM, HUP and QUIT also when handled.
+// Unknown threads count as interrupted: nobody can be waiting there.
 bool wants_interruption(uint32_t tid);
 
 // The requests that wait for something else than the backing directory. The kernel sends INTERRUPT
-// for a request only once, at the first signal whatever it is, and after that even SIGKILL frees the
-// caller only when the request is answered. So each INTERRUPT is judged by the signals that are
+// for a request only once, at the first signal whatever it is, and after that even SIGKILL frees
+// the caller only when the request is answered. So each INTERRUPT is judged by the signals that are
 // pending; one that should not end the wait is answered with EAGAIN a little later, which makes the
 // kernel ask again.
 class WaitingTable {

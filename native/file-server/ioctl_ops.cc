@@ -15,8 +15,8 @@ namespace insitu::ops {
 
 namespace {
 
-// Inode flags (lsattr, chattr, xfs_io): plain data that means the same here as there. The kernel has
-// checked the caller's rights. Any other ioctl is the device's or filesystem's own business.
+// Inode flags (lsattr, chattr, xfs_io): plain data that means the same here as there. The kernel
+// has checked the caller's rights. Any other ioctl is the device's or filesystem's own business.
 size_t payload_size(uint32_t command) {
   switch (command) {
     case FS_IOC_GETFLAGS:

@@ -50,7 +50,8 @@ int run_fusermount(const std::vector<std::string>& arguments, int socket) {
   if (error != 0) return error;
   int status = 0;
   while (::waitpid(child, &status, 0) < 0)
-    if (errno != EINTR) return 0;  // reaped elsewhere: the descriptor that did or did not come tells
+    // Reaped elsewhere: the descriptor that did or did not come tells.
+    if (errno != EINTR) return 0;
   return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : EPERM;
 }
 

@@ -37,7 +37,8 @@ constexpr uint16_t kMaxBackground = 64;
 
 const char* Session::no_passthrough(uint64_t offered) const {
   if (!options_.passthrough) return "turned off";
-  if (!(offered & wire::kPassthrough)) return "the kernel does not offer it: Linux 6.9 or newer does";
+  if (!(offered & wire::kPassthrough))
+    return "the kernel does not offer it: Linux 6.9 or newer does";
   if (!has_capability(CAP_SYS_ADMIN)) return "it needs CAP_SYS_ADMIN";
   // Stores to a mapping never change times there, so they have to come by here.
   if (backing_type_ == kTmpfs) return "the backing directory is on tmpfs";

@@ -11,8 +11,8 @@ namespace insitu {
 
 namespace {
 
-// A program's change touches a handful of names; only a flood of them gets here, and is then answered
-// by looking up everything again.
+// A program's change touches a handful of names; only a flood of them gets here, and is then
+// answered by looking up everything again.
 constexpr size_t kQueueBound = 16'384;
 
 // No notice of the kernel's has this number.

@@ -10,8 +10,9 @@
 
 namespace insitu {
 
-// Tells the kernel to drop what it caches. INVAL_ENTRY takes the directory's lock in the kernel, which
-// a request that is being served may hold: so all go out from this one thread, and queueing never waits.
+// Tells the kernel to drop what it caches. INVAL_ENTRY takes the directory's lock in the kernel,
+// which a request that is being served may hold: so all go out from this one thread, and queueing
+// never waits.
 class Notifier {
  public:
   explicit Notifier(int device);
@@ -21,7 +22,8 @@ class Notifier {
   void invalidate_entry(uint64_t parent, std::string name);
   // As above, for a name that is gone; `child` is the node that it stood for.
   void deleted(uint64_t parent, uint64_t child, std::string name);
-  // Drops attributes, and data from `offset` on (`length` 0: to the end); offset -1: attributes only.
+  // Drops attributes, and data from `offset` on (`length` 0: to the end); offset -1: attributes
+  // only.
   void invalidate_inode(uint64_t node, int64_t offset = 0, int64_t length = 0);
   void wake_poll(uint64_t kernel_handle);
   // Called on the notifier's thread once everything queued before is through.

@@ -1,7 +1,7 @@
 #pragma once
 
-// The ordinary operations, one function an opcode. Each has checked sizes (opcodes.cc) and answers the
-// request exactly once; none keeps it.
+// The ordinary operations, one function an opcode. Each has checked sizes (opcodes.cc) and answers
+// the request exactly once; none keeps it.
 
 namespace insitu {
 class Session;

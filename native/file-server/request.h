@@ -32,7 +32,8 @@ class Request {
   CallerIds caller() const;
   // What follows fuse_in_header, without extensions; never longer than the frame said.
   std::span<const std::byte> body() const;
-  // The one supplementary group of the caller that is the parent directory's (a creating operation).
+  // The one supplementary group of the caller that is the parent directory's (a creating
+  // operation).
   std::optional<uint32_t> supplementary_group() const;
 
   // The body's head as T, nullptr when the body is too short. T is a wire structure.
@@ -43,8 +44,8 @@ class Request {
   // NUL-terminated string at `offset` of the body; empty when there is none.
   std::string_view name(size_t offset) const;
 
-  // Each returns 0, or the errno of the device's write (ENOENT: the kernel no longer waits, and what
-  // the reply would have handed over was not taken).
+  // Each returns 0, or the errno of the device's write (ENOENT: the kernel no longer waits, and
+  // what the reply would have handed over was not taken).
   int reply_error(int error);  // positive errno; 0 is an empty success
   int reply(std::span<const std::byte> first, std::span<const std::byte> second = {});
   template <class T>
@@ -56,8 +57,8 @@ class Request {
   bool replied() const;
 
   // Takes the request out of its thread: copies the body to the heap, so that the reply may come
-  // later and from any thread. Its INTERRUPTs are from now on told to `on_interrupt` of the session's
-  // waiting table (see interrupts.h).
+  // later and from any thread. Its INTERRUPTs are from now on told to `on_interrupt` of the
+  // session's waiting table (see interrupts.h).
   std::unique_ptr<Request> park() &&;
 
  private:

@@ -6,8 +6,8 @@
 
 namespace insitu {
 
-// The largest payload of one READ or WRITE. More would pin more memory in each thread for nothing: at
-// this size the data itself costs far more than the round trip.
+// The largest payload of one READ or WRITE. More would pin more memory in each thread for nothing:
+// at this size the data itself costs far more than the round trip.
 inline constexpr size_t kMaxTransferBytes = 1 << 20;
 
 // `size` bytes of this thread's own reply buffer, good until the next call on the same thread.

@@ -26,8 +26,8 @@ namespace {
 constexpr uint64_t kSecond = 1'000'000'000;
 // Nothing changes an exclusive volume behind us, so the kernel may keep what it knows.
 constexpr CacheTimes kExclusiveTimes{86'400 * kSecond, 86'400 * kSecond, 86'400 * kSecond};
-// Shared: others' changes show within this time. Absent names are never cached, since what waits for
-// a file to appear (a lock, a build) polls for it.
+// Shared: others' changes show within this time. Absent names are never cached, since what waits
+// for a file to appear (a lock, a build) polls for it.
 constexpr CacheTimes kSharedTimes{kSecond, kSecond, 0};
 
 // Threads block in the backing filesystem (fsync, a slow disk), so more than there are processors.
@@ -45,8 +45,8 @@ std::system_error failure(int error, const std::string& what) {
 
 // Local filesystems: what they could not write they tell at fsync(2).
 constexpr std::array<uint64_t, 7> kSilentFilesystems{
-    0xEF53 /* ext4 */,      0x58465342 /* xfs */,       0x9123683E /* btrfs */, 0x01021994 /* tmpfs */,
-    0xF2F52010 /* f2fs */,  0x2FC12FC1 /* zfs */,       0x794C7630 /* overlayfs */};
+    0xEF53 /* ext4 */,     0x58465342 /* xfs */, 0x9123683E /* btrfs */,    0x01021994 /* tmpfs */,
+    0xF2F52010 /* f2fs */, 0x2FC12FC1 /* zfs */, 0x794C7630 /* overlayfs */};
 
 // Enough for what is in use at a time; the rest of a million known inodes are opened by handle.
 size_t descriptor_bound() {
@@ -57,7 +57,8 @@ size_t descriptor_bound() {
   return std::clamp<size_t>(limit.rlim_cur / 4, 64, most);
 }
 
-// Without a device of its own (no right to open it, or none to clone) a thread shares the first one.
+// Without a device of its own (no right to open it, or none to clone) a thread shares the first
+// one.
 UniqueFd clone_device(int original) {
   UniqueFd clone(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
   auto number = static_cast<uint32_t>(original);
@@ -87,7 +88,8 @@ Session::Session(SessionOptions options, VirtualLayer* layer,
   struct statfs filesystem;
   if (::fstatfs(root.get(), &filesystem) < 0) throw failure(errno, "statfs " + options_.backing);
   backing_type_ = static_cast<uint64_t>(filesystem.f_type);
-  closes_silently_ = std::ranges::find(kSilentFilesystems, backing_type_) != kSilentFilesystems.end();
+  closes_silently_ =
+      std::ranges::find(kSilentFilesystems, backing_type_) != kSilentFilesystems.end();
   inodes_ = std::make_unique<InodeTable>(std::move(root), attributes, descriptor_bound());
 }
 
@@ -174,8 +176,8 @@ void Session::stop() {
   devices_.clear();
 }
 
-// What is mapped and was stored to but not written back would be lost with the connection. Passthrough
-// has none of that: those pages are the backing file's.
+// What is mapped and was stored to but not written back would be lost with the connection.
+// Passthrough has none of that: those pages are the backing file's.
 void Session::write_back() {
   if (threads_.empty() || passthrough_.enabled()) return;
   const UniqueFd root(
@@ -233,7 +235,8 @@ void Session::dispatch(Request& request) {
   served_[request.opcode()].fetch_add(1, std::memory_order_relaxed);
   if (request.body().size() < opcode->argument_bytes) return void(request.reply_error(EINVAL));
 
-  const bool about_node = request.opcode() != FUSE_FORGET && request.opcode() != FUSE_BATCH_FORGET &&
+  const bool about_node = request.opcode() != FUSE_FORGET &&
+                          request.opcode() != FUSE_BATCH_FORGET &&
                           request.opcode() != FUSE_INTERRUPT;
   if (layer_ && about_node) {
     if (is_virtual(request.node())) return layer_->handle(request);
@@ -246,8 +249,8 @@ void Session::dispatch(Request& request) {
   opcode->handler(*this, request);
 }
 
-// An operation between an ordinary node and a virtual one is refused; 0 for all others. EXDEV has the
-// kernel copy by reading and writing.
+// An operation between an ordinary node and a virtual one is refused; 0 for all others. EXDEV has
+// the kernel copy by reading and writing.
 int Session::crossing(const Request& request) {
   switch (request.opcode()) {
     case FUSE_LINK:

@@ -49,8 +49,9 @@ struct CacheTimes {
 // Lock order: a DirectoryHandle's mutex, then the inode table's, then a handle table's shard.
 class Session {
  public:
-  // Opens the backing directory. `layer` may be null and must outlive the session. `on_end` is called
-  // once, from a thread of the session, when the connection has ended. Throws std::system_error.
+  // Opens the backing directory. `layer` may be null and must outlive the session. `on_end` is
+  // called once, from a thread of the session, when the connection has ended. Throws
+  // std::system_error.
   Session(SessionOptions options, VirtualLayer* layer, std::function<void(std::string)> on_end);
   ~Session();
 
@@ -58,8 +59,8 @@ class Session {
   void start();
   // As start(), over a device that is connected already; the mount point is then nobody's.
   void start_on(UniqueFd device);
-  // Detaches the mount point, answers what waits, and returns when no thread is left. Idempotent; not
-  // to be called from a thread of the session.
+  // Detaches the mount point, answers what waits, and returns when no thread is left. Idempotent;
+  // not to be called from a thread of the session.
   void stop();
 
   const SessionOptions& options() const { return options_; }

@@ -21,9 +21,10 @@ struct ReservedEntry {
   uint8_t type;
 };
 
-// What is not on disk. The ordinary operations branch to it once each, in the dispatcher: by node id
-// (`handle`), or, in an ordinary directory, by a reserved name. A call that returns false leaves the
-// request to the ordinary operation. Calls come from every thread of the session and must not block.
+// What is not on disk. The ordinary operations branch to it once each, in the dispatcher: by node
+// id (`handle`), or, in an ordinary directory, by a reserved name. A call that returns false leaves
+// the request to the ordinary operation. Calls come from every thread of the session and must not
+// block.
 class VirtualLayer {
  public:
   virtual ~VirtualLayer() = default;
@@ -46,8 +47,8 @@ class VirtualLayer {
   // `.compute`). Asked only while `has_stale()`.
   virtual bool is_stale(uint64_t node) const = 0;
   virtual bool has_stale() const = 0;
-  // For a mount that lists reserved names: those of `directory` that are virtual. The same order each
-  // time, and at most 16.
+  // For a mount that lists reserved names: those of `directory` that are virtual. The same order
+  // each time, and at most 16.
   virtual std::vector<ReservedEntry> reserved_entries(Inode& directory) const {
     (void)directory;
     return {};

@@ -1,7 +1,7 @@
 #pragma once
 
-// The /dev/fuse wire protocol: the system's header, and here what is newer than the oldest header we
-// build with (protocol 7.38, Linux 6.2), up to protocol 7.45. Source: include/uapi/linux/fuse.h.
+// The /dev/fuse wire protocol: the system's header, and here what is newer than the oldest header
+// we build with (protocol 7.38, Linux 6.2), up to protocol 7.45. Source: include/uapi/linux/fuse.h.
 
 #include <linux/fuse.h>
 #include <sys/ioctl.h>

@@ -44,8 +44,10 @@ void reply_value(Request& request, uint32_t wanted, Read read) {
   const auto buffer = scratch(std::min<size_t>(wanted, kMaxXattrBytes));
   const ssize_t size = read(reinterpret_cast<char*>(buffer.data()), buffer.size());
   if (size < 0) return void(request.reply_error(errno));
-  if (wanted == 0) return void(request.reply_with(fuse_getxattr_out{static_cast<uint32_t>(size), 0}));
-  request.reply(buffer.first(static_cast<size_t>(size)));
+  if (wanted == 0)
+    request.reply_with(fuse_getxattr_out{static_cast<uint32_t>(size), 0});
+  else
+    request.reply(buffer.first(static_cast<size_t>(size)));
 }
 
 }  // namespace

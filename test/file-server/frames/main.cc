@@ -1,6 +1,7 @@
-// Feeds a session frames that no kernel would send: random operations with random bodies, cut short,
-// over-long, with names that try to leave the directory. Passes when the session survives, answers,
-// and nothing outside the backing directory was touched. Built with a sanitizer by scripts/test-asan.
+// Feeds a session frames that no kernel would send: random operations with random bodies, cut
+// short, over-long, with names that try to leave the directory. Passes when the session survives,
+// answers, and nothing outside the backing directory was touched. Built with a sanitizer by
+// scripts/test-asan.
 //
 // frames SEED COUNT       runs that many frames; prints the seed
 // frames --overflow       reads one byte too far, to prove that the sanitizer would see it
@@ -100,7 +101,8 @@ class Dice {
 };
 
 int run(uint64_t seed, uint64_t count) {
-  const fs::path scratch = fs::temp_directory_path() / ("insitu-frames-" + std::to_string(::getpid()));
+  const fs::path scratch =
+      fs::temp_directory_path() / ("insitu-frames-" + std::to_string(::getpid()));
   const fs::path backing = scratch / "backing";
   fs::create_directories(backing / "dir");
   std::ofstream(backing / "a") << "hello";
