@@ -1,7 +1,7 @@
 /** Finds the running mount that a path belongs to. */
 import { realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { currentEnvironment, runtimeDirectory, SYSTEM_RUNTIME_DIRECTORY } from '../config/paths.ts'
+import { currentEnvironment, runtimeDirectories } from '../config/paths.ts'
 import { running, type MountRecord } from '../daemon/registry.ts'
 import { CliError, EXIT } from './exit.ts'
 import { isBelow } from './preflight.ts'
@@ -14,9 +14,8 @@ export interface Located {
   readonly inVolume: string
 }
 
-/** One's own, and those of root, which everybody may see. */
 export async function runningMounts(): Promise<MountRecord[]> {
-  return await running([SYSTEM_RUNTIME_DIRECTORY, runtimeDirectory(currentEnvironment())])
+  return await running(runtimeDirectories(currentEnvironment()))
 }
 
 /** `place` is a directory on a mount, or a reserved name or result in it. */

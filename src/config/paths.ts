@@ -8,7 +8,7 @@ export interface Environment {
   readonly variables: Readonly<Record<string, string | undefined>>
 }
 
-export const SYSTEM_RUNTIME_DIRECTORY = '/run/insitu'
+const SYSTEM_RUNTIME_DIRECTORY = '/run/insitu'
 
 export function currentEnvironment(): Environment {
   return { uid: process.getuid?.() ?? 0, variables: process.env }
@@ -28,13 +28,20 @@ export function stateDirectory(backing: string, { uid, variables }: Environment)
   return path.join(base, 'volumes', digest)
 }
 
-/** Sockets and the register of running mounts. INSITU_RUNTIME_DIR overrides it. */
+/** Sockets and the register of running mounts. INSITU_RUNTIME_DIR stands for it alone. */
 export function runtimeDirectory({ uid, variables }: Environment): string {
   const chosen = absolute(variables['INSITU_RUNTIME_DIR'])
   if (chosen !== undefined) return chosen
   if (uid === 0) return SYSTEM_RUNTIME_DIRECTORY
   const user = absolute(variables['XDG_RUNTIME_DIR'])
   return user === undefined ? `/tmp/insitu-${uid}` : path.join(user, 'insitu')
+}
+
+/** Where running mounts are looked up: one's own, and those of root, which everybody may see. */
+export function runtimeDirectories(environment: Environment): string[] {
+  const own = runtimeDirectory(environment)
+  const chosen = own === absolute(environment.variables['INSITU_RUNTIME_DIR'])
+  return chosen ? [own] : [SYSTEM_RUNTIME_DIRECTORY, own]
 }
 
 /** The XDG specification tells to ignore relative values. */

@@ -42,7 +42,8 @@ if (await canMount('tests of the demo')) {
       /^\$ insitu unmount mnt$/m,
     ])
       assert.match(stdout, shown)
-    assert.is(stderr, '', 'what commands complain about is part of the transcript')
+    // What the set-up installs, it says on stderr; what commands complain about is in the transcript.
+    assert.not.match(stderr, /insitu:|cannot|No such/)
     await assertNothingLeft(temporary)
   })
 

@@ -169,10 +169,26 @@ if (await canMount('tests of the mount command')) {
     assert.match(failed.stderr, /^insitu: \.compute:1:\d+: TypeError: no such column\n$/)
 
     await attach(world, ENDLESS)
-    const early = await world.insitu(['wait', mountPoint, '--timeout', '100ms'])
-    assert.is(early.code, 124)
     const over = await world.insitu(['wait', mountPoint])
     assert.is(over.code, 5, over.stderr)
+  })
+
+  test('wait gives up when told to, and status --watch follows', async ({ world }) => {
+    await world.mount()
+    const { mountPoint } = world
+    await attach(world, ENDLESS)
+    const early = await world.insitu(['wait', mountPoint, '--timeout', '100ms'])
+    assert.match(
+      early.stderr,
+      /^insitu: no fresh results of [^\n]* in time: try a longer --timeout\n$/,
+    )
+    assert.is(early.code, 124)
+    const watch = world.start(['status', mountPoint, '--watch', '--json'])
+    await until(() => Promise.resolve(watch.output().includes('"state":"running"')))
+    await world.insitu(['program', 'cancel', mountPoint])
+    await until(() => Promise.resolve(watch.output().includes('"state":"cancelled"')))
+    watch.child.kill('SIGINT')
+    await exit(watch.child)
   })
 
   test('logs -f shows what comes, until interrupted', async ({ world }) => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { runtimeDirectory, stateDirectory } from '../../src/config/paths.ts'
+import { runtimeDirectories, runtimeDirectory, stateDirectory } from '../../src/config/paths.ts'
 import { mountAt, parseMountTable } from '../../src/daemon/mount-table.ts'
 import {
   isAlive,
@@ -114,6 +114,8 @@ test('places follow the XDG specification for users', () => {
     runtimeDirectory({ uid: 0, variables: { INSITU_RUNTIME_DIR: '/elsewhere' } }),
     '/elsewhere',
   )
+  assert.equal(runtimeDirectories(user), ['/run/insitu', '/run/user/7/insitu'])
+  assert.equal(runtimeDirectories({ uid: 7, variables: { INSITU_RUNTIME_DIR: '/x' } }), ['/x'])
   assert.is.not(stateDirectory('/srv/a', root), stateDirectory('/srv/b', root))
 })
 

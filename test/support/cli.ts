@@ -22,6 +22,13 @@ export interface RunOptions {
   readonly deadlineMs?: number
 }
 
+export interface Started {
+  readonly child: ChildProcess
+  /** So far, both streams. */
+  readonly output: () => string
+  readonly says: (text: string) => Promise<void>
+}
+
 /** Commands and processes of one test; everything is ended and removed by `close`. */
 export class CliWorld {
   readonly scratch: string
@@ -96,7 +103,7 @@ export class CliWorld {
   }
 
   /** A command that goes on until it is ended; `says` waits until that is all its output. */
-  start(args: readonly string[]): { child: ChildProcess; says: (text: string) => Promise<void> } {
+  start(args: readonly string[]): Started {
     const child = spawn(INSITU, args, { env: this.env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#children.add(child)
     const out = collect(child.stdout, child.stderr)
@@ -106,7 +113,7 @@ export class CliWorld {
         await sleep(20)
       }
     }
-    return { child, says }
+    return { child, output: out, says }
   }
 
   /** Lets other users reach what is inside. */
