@@ -1,10 +1,13 @@
 /** What guests need: bubblewrap, namespaces, seccomp, and a worker that really starts. */
-import { access, constants } from 'node:fs/promises'
 import { DEFAULT_RUN_LIMITS, LOCAL_TENANT } from '../../config/limits.ts'
 import { openSandbox } from '../../daemon/engine.ts'
+import { Cgroup } from '../../sandbox/cgroup.ts'
 import { probeJail } from '../../sandbox/index.ts'
 import { currentPrincipal } from '../source.ts'
-import { missing, ok, type Finding } from './finding.ts'
+import { missing, note, ok, type Finding } from './finding.ts'
+
+/** Beyond those that a pool gives out. */
+const PROBE_SLOT = 999
 
 const NO_GUESTS = 'programs will not run, unless --unsafe-no-jail is given'
 
@@ -26,28 +29,25 @@ export async function sandboxChecks(): Promise<Finding[]> {
     seccomp
       ? ok('seccomp', 'the kernel filters system calls')
       : missing('seccomp', 'not in this kernel', NO_GUESTS, 'boot one with CONFIG_SECCOMP_FILTER'),
-    await cgroups(),
+    cgroups(),
   ]
   if (findings.some(({ status }) => status === 'missing')) return findings
   if (obstacle === undefined) return [...findings, await worker()]
   return [...findings, missing('jail', obstacle, NO_GUESTS, 'as it says; see docs/sandbox.md')]
 }
 
-async function cgroups(): Promise<Finding> {
-  const folders = ['/sys/fs/cgroup/cgroup.subtree_control', '/sys/fs/cgroup/memory/cgroup.procs']
-  const writable = await Promise.all(
-    folders.map(
-      async (file) =>
-        await access(file, constants.W_OK).then(
-          () => true,
-          () => false,
-        ),
-    ),
-  )
-  return ok(
-    'cgroups',
-    `${writable.includes(true) ? 'writable' : 'not writable'}; not needed: rlimits and a watcher bound programs`,
-  )
+/** Trying is the only way to know: hierarchies, delegation and mounts all have a say. */
+function cgroups(): Finding {
+  const group = Cgroup.make(PROBE_SLOT)
+  group?.remove()
+  return group === undefined
+    ? note(
+        'cgroups',
+        'none can be made here',
+        'rlimits and a watcher bound the memory of programs; page tables and sockets go uncounted',
+        'run as root, or delegate one (Delegate=memory in a systemd unit)',
+      )
+    : ok('cgroups', 'a memory cgroup for each worker')
 }
 
 /** A jailed worker that compiles a program says more than any list of features. */
