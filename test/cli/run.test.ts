@@ -125,6 +125,16 @@ test('an interrupt ends it with 130 and leaves nothing', async ({ world }) => {
   assert.not((await readdir(world.scratch)).includes('out'))
 })
 
+test('a long run shows a progress line, on a terminal only', async ({ world }) => {
+  const endless = await program(world, 'for (;;);')
+  // script(1) gives the command a terminal.
+  const command = `${INSITU} run ${endless} ${world.files} --timeout 3s`
+  const shown = await world.run('script', ['-qefc', command, '/dev/null'])
+  assert.match(shown.stdout, /\r\u001b\[Krunning [12]\.\d s/)
+  const silent = await world.run('sh', ['-c', command])
+  assert.not.match(silent.stdout + silent.stderr, /running/)
+})
+
 test('a directory where nothing may be written will do', async ({ world }) => {
   await writeFile(path.join(world.files, 'a.txt'), 'x')
   await chmod(world.files, 0o555)
