@@ -42,8 +42,8 @@ export async function mountFresh(...options: string[]): Promise<BenchMount> {
   const state = path.join(scratch, 'state')
   await run(insitu, ['mount', backing, mountPoint, '--detach', '--state', state, ...options])
   const { stdout } = await run(insitu, ['status', '--json'])
-  const mounts = JSON.parse(stdout) as { mounts: { mountPoint: string; pid: number }[] }
-  const mine = mounts.mounts.find((mount) => mount.mountPoint === mountPoint)
+  const mounts = JSON.parse(stdout) as { mountPoint: string; pid: number }[]
+  const mine = mounts.find((mount) => mount.mountPoint === mountPoint)
   return {
     scratch,
     backing,
