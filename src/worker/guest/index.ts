@@ -39,11 +39,17 @@ export interface GuestSlot {
 // Else the position of an error is worked out later, and where the stack ran out, it cannot be.
 setFlagsFromString('--no-enable-lazy-source-positions')
 
+// Each isolate runs a program once: compiling the runtime's functions when they are first called
+// would be most of what a small program takes. So all at once, and from the code cache below.
+setFlagsFromString('--no-lazy')
+
 // Time zone and locale must not make the same program differ between machines.
 process.env['TZ'] = 'UTC'
 
 /** Read once, before the jail closes: name without extension → JavaScript. */
 const runtimeSources = readRuntime()
+/** The runtime's bytecode, from the first isolate for all later ones. */
+const codeCache = new Map<string, ivm.ExternalCopy<ArrayBuffer>>()
 const nativeModule = new ivm.NativeModule(
   fileURLToPath(new URL('../../../native/build/Release/guest.node', import.meta.url)),
 )
@@ -111,7 +117,16 @@ class IsolateSlot implements GuestSlot {
       if (module === undefined) {
         const source = runtimeSources.get(name)
         if (source === undefined) throw new Error(`the guest runtime lacks ${name}`)
-        module = this.#isolate.compileModuleSync(source, { filename: `insitu:${name}` })
+        const filename = `insitu:${name}`
+        const cachedData = codeCache.get(name)
+        if (cachedData === undefined) {
+          const first: ivm.Module & { cachedData?: ivm.ExternalCopy<ArrayBuffer> } =
+            this.#isolate.compileModuleSync(source, { filename, produceCachedData: true })
+          if (first.cachedData !== undefined) codeCache.set(name, first.cachedData)
+          module = first
+        } else {
+          module = this.#isolate.compileModuleSync(source, { filename, cachedData })
+        }
         modules.set(name, module)
       }
       return module
