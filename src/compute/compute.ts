@@ -217,10 +217,10 @@ export class ProgramEngine implements Compute {
   ): Promise<StageOutcome> {
     const { volume } = this.#engine
     this.#checkSize(source)
-    await this.#checkRights(directory, principal)
     const program = hash('sha256', source, 'hex')
     const known = this.#programs.get(directory)
     if (known !== undefined && isSame(known.record, program, principal)) {
+      await this.#checkRights(directory, principal)
       const { broken } = known.record
       return broken === undefined ? { status: 'unchanged' } : { status: 'broken', error: broken }
     }
@@ -229,7 +229,8 @@ export class ProgramEngine implements Compute {
         'EDQUOT',
         `there are ${this.#bounds.programs} programs already; remove one, or raise the limit`,
       )
-    const [broken, where] = await Promise.all([
+    const [, broken, where] = await Promise.all([
+      this.#checkRights(directory, principal),
       this.#compile(source, principal),
       volume.pathOf(directory),
     ])

@@ -8,12 +8,11 @@
  */
 import { hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import * as fs from 'node:fs/promises'
 import path from 'node:path'
 import type { DirectoryKey, PublishedResult } from '../file-server/types.ts'
 import type { RunResult } from '../sandbox/types.ts'
 import { decodeManifest, encodeManifest, MANIFEST_NAME, type Manifest } from './manifest.ts'
-import { isWhole, writeResults, type StoreFiles } from './result-files.ts'
+import { isWhole, promptFiles, writeResults, type StoreFiles } from './result-files.ts'
 import { runError, RunError } from './run-error.ts'
 
 export interface StoredSet {
@@ -30,7 +29,7 @@ export interface StoreOptions {
  * Making a file or folder is the dearest call by far (on a well-filled ext4 a millisecond, thirty
  * times a write), so a few empty sets are made ahead, while nobody waits.
  */
-const DEFAULTS: StoreOptions = { files: fs, spares: 4 }
+const DEFAULTS: StoreOptions = { files: promptFiles, spares: 4 }
 
 const INCOMING = '.incoming'
 

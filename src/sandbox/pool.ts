@@ -3,6 +3,7 @@
  * end; blank ones wait so that nobody waits for a process to start. Every program gets an isolate of
  * its own, made while the worker is idle.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Principal } from '../file-server/types.ts'
 import { FairQueue } from './fair-queue.ts'
 import type { RunLimits, SandboxOptions } from './types.ts'
@@ -18,6 +19,9 @@ const RESERVE_DELAY_MS = 100
  * rest: collecting garbage takes less, and a program's native code must not go on after its run. */
 const IDLE_LOOK_MS = 1_000
 const IDLE_CPU_MS = 1_000
+
+/** A new isolate is made once the answer of the last one has been read. */
+const RENEW_DELAY_MS = 3
 
 /** Between attempts to start workers after one failed: twice as long each time, up to a minute. */
 const RETRY_MS = 1_000
@@ -251,6 +255,8 @@ export class Pool {
 
   async #renew(member: Member): Promise<void> {
     member.state = 'renewing'
+    // The answer's way to its reader comes first; the processors are few.
+    if (this.#queue.size === 0) await sleep(RENEW_DELAY_MS)
     try {
       await member.worker.renew(member.worker.limits)
       if (member.worker.grown()) member.worker.kill({ kind: 'cancelled' })
