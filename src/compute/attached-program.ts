@@ -275,6 +275,12 @@ export class AttachedProgram {
         await releaseSpool(run)
         if (set === undefined) run.inputs.close()
       }
+      // Not even now: another program may have come while the spool was closed.
+      if (active.abort.signal.aborted) {
+        run.inputs.close()
+        await this.#engine.store.remove(this.key, set.version)
+        active.abort.signal.throwIfAborted()
+      }
       this.#publish(set, set)
       this.#note('ok', active.startedAtMs, run, undefined, active.log)
       this.#engine.background('removing old results', this.#removeOld())
