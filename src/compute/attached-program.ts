@@ -5,6 +5,7 @@
  * counter (`#moment`), so that "began before" has an exact meaning; fresh-run.ts says which looks a
  * run serves.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { DirectoryKey, InputSession, PublishedSet } from '../file-server/types.ts'
 import { VfsError } from '../errors.ts'
 import type { ProgramRecord, RunRecord } from './database.ts'
@@ -12,7 +13,7 @@ import type { Engine } from './engine.ts'
 import { runFresh, type FreshRun } from './fresh-run.ts'
 import { LogBuffer } from './log-buffer.ts'
 import { releaseSpool } from './result-files.ts'
-import { BOOT_ID, type StoredSet } from './results-store.ts'
+import { BOOT_ID, type StoredSet, TIDY_DELAY_MS } from './results-store.ts'
 import { guestRunError, runError, RunError } from './run-error.ts'
 import { RUNTIME } from './runtime.ts'
 import { isOf, publishedSet } from './stored-set.ts'
@@ -414,6 +415,7 @@ export class AttachedProgram {
   }
 
   async #removeOld(): Promise<void> {
+    await sleep(TIDY_DELAY_MS)
     const { store } = this.#engine
     for (const version of (await store.versions(this.key)).slice(STORED_SETS))
       if (version !== this.#last?.version) await store.remove(this.key, version)

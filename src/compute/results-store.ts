@@ -9,6 +9,7 @@
 import { hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { DirectoryKey, PublishedResult } from '../file-server/types.ts'
 import type { RunResult } from '../sandbox/types.ts'
 import { decodeManifest, encodeManifest, MANIFEST_NAME, type Manifest } from './manifest.ts'
@@ -30,6 +31,9 @@ export interface StoreOptions {
  * times a write), so a few empty sets are made ahead, while nobody waits.
  */
 const DEFAULTS: StoreOptions = { files: promptFiles, spares: 4 }
+
+/** What nobody waits for is done once the answer that was just stored has been read. */
+export const TIDY_DELAY_MS = 5
 
 const INCOMING = '.incoming'
 
@@ -109,7 +113,8 @@ export class ResultsStore {
 
   #refill(): void {
     // A full disk is no reason to complain here: the next write says so to those whom it concerns.
-    this.#refilling ??= this.#makeSpares()
+    this.#refilling ??= sleep(TIDY_DELAY_MS)
+      .then(() => this.#makeSpares())
       .catch(() => undefined)
       .finally(() => (this.#refilling = undefined))
   }
