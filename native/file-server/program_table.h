@@ -26,7 +26,7 @@ struct Program {
   ResultSetPtr current;
   ResultSetPtr last;
 
-  // Whose bits say who may read beside the principal; null before the first set.
+  // Whose time `.results` shows; null before the first set.
   const ResultSet* newest() const { return current ? current.get() : last.get(); }
 };
 

@@ -85,7 +85,9 @@ fuse_attr VirtualFiles::attributes(const VirtualNode& node, uint64_t size, int64
     out.uid = program->uid;
     out.gid = program->gid;
   }
-  const uint32_t readable = 0400 | (set != nullptr ? set->mode & 0044 : 0);
+  // Of the current set only: after a failed run these files tell of that run, whose inputs may be more
+  // secret than those of the last good one.
+  const uint32_t readable = 0400 | (program && program->current ? program->current->mode & 0044 : 0);
   switch (node.kind) {
     case VirtualKind::results:
     case VirtualKind::last:

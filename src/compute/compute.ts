@@ -4,6 +4,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DEFAULT_COMPUTE_LIMITS, type ComputeLimits } from '../config/limits.ts'
 import type {
+  ControlName,
   DirectoryKey,
   FileServer,
   Principal,
@@ -338,6 +339,20 @@ export class ProgramEngine implements Compute {
 
   source(directory: DirectoryKey): Uint8Array | undefined {
     return this.#programs.has(directory) ? this.#engine.database.source(directory) : undefined
+  }
+
+  async mayReadProgram(directory: DirectoryKey, reader: Principal): Promise<boolean> {
+    if (this.#programs.get(directory)?.record.principal.uid === reader.uid) return true
+    return this.#engine.volume.access(directory, reader, 'r')
+  }
+
+  mayReadControl(directory: DirectoryKey, name: ControlName, reader: Principal): boolean {
+    const program = this.#programs.get(directory)
+    if (program === undefined || [0, program.record.principal.uid].includes(reader.uid)) return true
+    const { current, active } = program
+    if (current === undefined || (active !== undefined && name === '.log')) return false
+    const member = [reader.gid, ...reader.groups].includes(current.gid)
+    return (current.mode & (member ? 0o040 : 0o004)) !== 0
   }
 
   async resolve(directory: DirectoryKey, signal: AbortSignal): Promise<void> {

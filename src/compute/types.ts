@@ -1,5 +1,5 @@
 /** The face of compute: programs attached to directories, their runs, and fresh sets of results. */
-import type { DirectoryKey, Principal, ProgramEntry } from '../file-server/types.ts'
+import type { ControlName, DirectoryKey, Principal, ProgramEntry } from '../file-server/types.ts'
 import type { GuestError, Usage } from '../sandbox/types.ts'
 
 export type StageOutcome =
@@ -76,6 +76,13 @@ export interface Compute {
   mayAttach(directory: DirectoryKey, principal: Principal): Promise<void>
   /** Resolves once a fresh set is published; look begins now. */
   resolve(directory: DirectoryKey, signal: AbortSignal): Promise<void>
+  /** Whether `reader` may read the program itself: who may list the directory, and its owner. */
+  mayReadProgram(directory: DirectoryKey, reader: Principal): Promise<boolean>
+  /**
+   * Whether `reader` may see what a control file tells now. Beside the principal as far as the current
+   * set is readable: a run that failed or goes on may have seen more secret inputs.
+   */
+  mayReadControl(directory: DirectoryKey, name: ControlName, reader: Principal): boolean
   status(directory: DirectoryKey): ProgramStatus | undefined
   log(directory: DirectoryKey): Uint8Array
   /** Empty when the last run was fine. */

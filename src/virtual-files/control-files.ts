@@ -43,6 +43,9 @@ export class ControlFiles {
     }
     // Root passes the kernel's check of the mode.
     if (writable) throw new VfsError('EACCES', `${name} is only read`)
+    // The kernel looked at the mode a moment ago; this is asked together with the content.
+    if (!this.#compute.mayReadControl(directory, name, principal))
+      throw new VfsError('EACCES', `${name} tells of a run whose inputs you may not all read`)
     return new SnapshotFile(this.#content(directory, name), this.#budget)
   }
 

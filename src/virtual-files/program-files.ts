@@ -41,6 +41,11 @@ export class ProgramFiles {
       throw new VfsError('EEXIST', 'the directory has a program')
     // Gone since it was looked up: ESTALE makes the kernel look again.
     if (!created && !exists) throw new VfsError('ESTALE', 'the program was detached')
+    const readable = (flags & constants.O_WRONLY) === 0
+    const empty = !exists || (flags & constants.O_TRUNC) !== 0
+    // Where the directory has an ACL the mode that the kernel checks lets everybody through.
+    if (readable && !empty && !(await compute.mayReadProgram(directory, principal)))
+      throw new VfsError('EACCES', 'who may read the directory may read its program')
     if (!opensForWriting(flags)) return new SnapshotFile(this.#content(directory), budget)
 
     await compute.mayAttach(directory, principal)

@@ -89,6 +89,14 @@ export class FakeCompute implements Compute {
     this.#refuse('mayAttach')
   }
 
+  async mayReadProgram(): Promise<boolean> {
+    return true
+  }
+
+  mayReadControl(): boolean {
+    return true
+  }
+
   async resolve(): Promise<void> {
     this.calls.push('resolve')
   }
