@@ -17,6 +17,9 @@ namespace {
 
 // A listing beyond this would not fit into a guest's memory either.
 constexpr size_t kMaxEntries = 1'000'000;
+// Room for the largest number of inputs with ordinary names. Without it a guest could ask for so many
+// long names that are not there that keeping them takes the daemon's memory.
+constexpr size_t kMaxPathBytes = 32 * 1024 * 1024;
 
 [[noreturn]] void fail(int error, const std::string& path) {
   const std::string name = path.empty() ? "." : path;
@@ -232,6 +235,10 @@ void InputSession::record(Identity identity) {
   if (identities_.size() >= volume_->max_inputs())
     throw Failure(EMFILE, "the program looks at more than " +
                               std::to_string(volume_->max_inputs()) + " inputs");
+  path_bytes_ += identity.path.size();
+  if (path_bytes_ > kMaxPathBytes)
+    throw Failure(EMFILE, "the names that the program looks at have more than " +
+                              std::to_string(kMaxPathBytes) + " bytes");
   recorded_.insert(std::move(name));
   identities_.push_back(std::move(identity));
 }

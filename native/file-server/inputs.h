@@ -70,6 +70,7 @@ class InputSession {
   mutable std::shared_mutex mutex_;
   std::vector<Identity> identities_;
   std::unordered_set<std::string> recorded_;  // kind and path
+  size_t path_bytes_ = 0;
 };
 
 EntryKind entry_kind(uint32_t mode);

@@ -4,7 +4,8 @@
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <set>
+#include <string_view>
+#include <vector>
 
 #include "common/failure.h"
 #include "file-server/dirty_pages.h"
@@ -57,6 +58,9 @@ uint32_t open_for(const Attributes& attributes, uint32_t wanted, uint32_t gid, b
 }
 
 constexpr uint32_t kRead = 04, kSearch = 01;
+
+// Directories that are held open on the way to an input; what lies deeper is its owner's alone.
+constexpr size_t kMaxDepth = 64;
 
 }  // namespace
 
@@ -122,43 +126,64 @@ Validation InputSession::check(int directory, const Identity& then, Look look,
   return {};
 }
 
+// Each input is looked at by a walk of its own from the program's directory, through descriptors, and
+// has to be what the run saw: who may rename things there cannot put something more open in the
+// place of a secret for the moment of this look.
 uint32_t InputSession::readable_mode(uint32_t gid) {
   uint32_t allowed = 0044;
-  const UniqueFd directory = volume_->open_for_reading(key_);
-  std::set<std::string> searched;
-  const auto restrict_to = [&](const std::string& path, uint32_t wanted, bool of_gid) {
-    UniqueFd fd;
-    Attributes now;
-    // Through a link: the directories on the real way are not looked at, so nobody else may.
-    const int error = open_beneath(directory.get(), path, O_PATH, RESOLVE_NO_SYMLINKS, fd);
-    if (error == ENOENT) return;
-    if (error != 0 || read_attributes(fd.get(), now) != 0) {
-      allowed = 0;
-      return;
-    }
+  const auto restrict_to = [&](int fd, const Attributes& now, uint32_t wanted, bool of_gid) {
     allowed &= open_for(now, wanted, gid, of_gid);
     // What named users and groups may is more than the mode bits tell.
-    if (allowed != 0 && has_acl(fd.get())) allowed = 0;
+    if (allowed != 0 && has_acl(fd)) allowed = 0;
   };
-  const auto search = [&](const std::string& path) {
-    if (searched.insert(path).second) restrict_to(path, kSearch, false);
+
+  const UniqueFd directory = volume_->open_for_reading(key_);
+  Attributes attributes;
+  if (read_attributes(directory.get(), attributes) != 0) return 0;
+  restrict_to(directory.get(), attributes, kSearch, false);
+
+  // The directories on the way to the input before, since most share theirs.
+  struct Step {
+    std::string name;
+    UniqueFd fd;
   };
-  search("");
+  std::vector<Step> way;
   for (const Identity& identity : identities()) {
     if (allowed == 0) break;
-    const std::string& path = identity.path;
-    for (size_t at = path.find('/'); at != std::string::npos; at = path.find('/', at + 1))
-      search(path.substr(0, at));
-    switch (identity.kind) {
-      case InputKind::File:
-        restrict_to(path, kRead, true);
-        break;
-      case InputKind::Directory:
-        restrict_to(path, kRead | kSearch, false);
-        break;
-      case InputKind::Attributes:
-      case InputKind::Missing:
-        break;  // whoever may search the directory sees as much
+    std::string_view rest = identity.path;
+    size_t depth = 0;
+    int parent = directory.get();
+    int error = 0;
+    for (size_t end; error == 0 && (end = rest.find('/')) != std::string_view::npos; ++depth) {
+      const std::string name(rest.substr(0, end));
+      rest.remove_prefix(end + 1);
+      if (depth >= way.size() || way[depth].name != name) {
+        way.resize(depth);
+        UniqueFd fd;
+        error = depth == kMaxDepth ? ELOOP
+                                   : open_beneath(parent, name, O_PATH | O_DIRECTORY,
+                                                  RESOLVE_NO_SYMLINKS, fd);
+        if (error == 0) error = read_attributes(fd.get(), attributes);
+        if (error != 0) break;
+        restrict_to(fd.get(), attributes, kSearch, false);
+        way.push_back({name, std::move(fd)});
+      }
+      parent = way[depth].fd.get();
+    }
+    UniqueFd found;
+    if (error == 0) error = open_beneath(parent, std::string(rest), O_PATH | O_NOFOLLOW, 0, found);
+    if (error == 0) error = read_attributes(found.get(), attributes);
+    const bool missing = error == ENOENT || error == ENOTDIR;
+    if (identity.kind == InputKind::Missing) {
+      // Whoever may search the directories sees as much; a link may lead past them.
+      if (!missing && (error != 0 || S_ISLNK(attributes.mode))) allowed = 0;
+    } else if (error != 0 || !same_inode(identity, attributes)) {
+      // Gone, replaced, or seen through a link: the directories on its real way are not known.
+      allowed = 0;
+    } else if (identity.kind == InputKind::File) {
+      restrict_to(found.get(), attributes, kRead, true);
+    } else if (identity.kind == InputKind::Directory) {
+      restrict_to(found.get(), attributes, kRead | kSearch, false);
     }
   }
   return allowed;

@@ -451,6 +451,55 @@ test('results are readable as far as every input is', async (context) => {
   assert.is(await both.readableMode(7001), 0, 'its directory is closed')
 })
 
+test('what is renamed or put in an input’s place makes no result more readable', async (context) => {
+  const { root } = context
+  const at = (name: string): string => path.join(root, name)
+  await fs.mkdir(at('closed'), { mode: 0o700 })
+  await fs.writeFile(at('closed/in'), '')
+  await fs.chmod(at('closed/in'), 0o644)
+  await fs.writeFile(at('secret'), '')
+  await fs.chmod(at('secret'), 0o600)
+  await fs.symlink('closed/in', at('link'))
+
+  const secret = await session(context)
+  await contentOf(secret, 'secret')
+  await fs.rename(at('secret'), at('away'))
+  assert.is(await secret.readableMode(self.gid), 0, 'renamed away')
+  await fs.writeFile(at('secret'), '', { mode: 0o644 })
+  assert.is(await secret.readableMode(self.gid), 0, 'replaced')
+
+  const below = await session(context)
+  await contentOf(below, 'closed/in')
+  await fs.rename(at('closed'), at('moved'))
+  await fs.mkdir(at('closed'), { mode: 0o755 })
+  assert.is(await below.readableMode(self.gid), 0, 'another directory, without it')
+  await fs.writeFile(at('closed/in'), '', { mode: 0o644 })
+  assert.is(await below.readableMode(self.gid), 0, 'another directory, with another file')
+  await fs.rm(at('closed'), { recursive: true })
+  await fs.rename(at('moved'), at('closed'))
+  assert.is(await below.readableMode(self.gid), 0, 'back again')
+
+  const attributes = await session(context)
+  await attributes.stat('link')
+  assert.is(await attributes.readableMode(self.gid), 0, 'attributes from behind a link')
+
+  const absent = await session(context)
+  assert.is(await code(absent.stat('none')), 'ENOENT')
+  assert.is(await code(absent.stat('none/at/all')), 'ENOENT')
+  assert.is(await absent.readableMode(self.gid), 0o044, 'what is absent is no secret')
+})
+
+test('what a program names is bounded in bytes too', async (context) => {
+  const inputs = await session(context)
+  const long = Array.from({ length: 15 }, () => 'n'.repeat(250)).join('/')
+  let refused = 'ENOENT'
+  let asked = 0
+  for (; refused === 'ENOENT' && asked < 20_000; asked += 1)
+    refused = await code(inputs.stat(`absent-${asked}/${long}`))
+  assert.is(refused, 'EMFILE')
+  assert.ok(asked < 10_000, `${asked} names of ${long.length} bytes`)
+})
+
 test('tmpfs: what may be mapped never holds, the rest does', async () => {
   if (!isRoot) return
   const root = await fs.mkdtemp('/dev/shm/insitu-inputs-')
