@@ -1,6 +1,6 @@
 /** `insitu mount`: serves a directory until it is unmounted. */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdir, open } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import path from 'node:path'
 import { Option, type Command } from 'commander'
 import { currentEnvironment, runtimeDirectory, stateDirectory } from '../config/paths.ts'
@@ -8,7 +8,7 @@ import type { LogLevel } from '../telemetry/log.ts'
 import { CliError, EXIT, oneLine, type ExitCode } from './exit.ts'
 import { example, limitsFrom, memoryOption, timeoutOption, unsafeOption } from './options.ts'
 import type { LimitOptions } from './options.ts'
-import { checkFuse, checkPlaces, checkState } from './preflight.ts'
+import { checkFuse, checkPlaces, makeState, type MountPlaces } from './preflight.ts'
 
 interface MountCommandOptions extends LimitOptions {
   readonly detach?: true
@@ -54,8 +54,7 @@ async function mountHere(
   const environment = currentEnvironment()
   await checkFuse(environment.uid, options.allowOther === true)
   const places = await checkPlaces(directory, mountPoint)
-  const state = await statePlace(options, places.backing)
-  checkState(state, places)
+  const state = await statePlace(options, places)
 
   const [{ startDaemon }, { createLog }, { StateInUse }] = await Promise.all([
     import('../daemon.ts'),
@@ -123,10 +122,8 @@ function announce(line: string): void {
   }
 }
 
-async function statePlace(options: MountCommandOptions, backing: string): Promise<string> {
-  return options.state === undefined
-    ? stateDirectory(backing, currentEnvironment())
-    : path.resolve(options.state)
+async function statePlace({ state }: MountCommandOptions, places: MountPlaces): Promise<string> {
+  return await makeState(state ?? stateDirectory(places.backing, currentEnvironment()), places)
 }
 
 /** Runs the same command without --detach in a session of its own, and returns when it is ready. */
@@ -138,9 +135,7 @@ async function mountDetached(
   const environment = currentEnvironment()
   await checkFuse(environment.uid, options.allowOther === true)
   const places = await checkPlaces(directory, mountPoint)
-  const state = await statePlace(options, places.backing)
-  checkState(state, places)
-  await mkdir(state, { recursive: true, mode: 0o700 })
+  const state = await statePlace(options, places)
   const logFile = path.join(state, 'log')
   const log = await open(logFile, 'a', 0o600)
 

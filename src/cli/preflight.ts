@@ -6,6 +6,7 @@ import { constants } from 'node:fs'
 import { access, open, readdir, readFile, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { INSITU_TYPE, mountAt, readMountTable } from '../daemon/mount-table.ts'
+import { makeDirectories } from '../config/directories.ts'
 import { detach } from './detach.ts'
 import { CliError, EXIT } from './exit.ts'
 
@@ -46,14 +47,38 @@ export async function checkPlaces(directory: string, mountPoint: string): Promis
   return { backing, mountPoint: target, recovered }
 }
 
-/** State inside the volume would be served, changed and removed through the mount. */
-export function checkState(state: string, { backing, mountPoint }: MountPlaces): void {
+/**
+ * Makes the state directory where it is missing; returns its path without links. State inside the
+ * volume would be served, changed and removed through the mount.
+ */
+export async function makeState(
+  place: string,
+  { backing, mountPoint }: MountPlaces,
+): Promise<string> {
+  const state = await withoutLinks(path.resolve(place))
   for (const tree of [backing, mountPoint]) {
     if (state === tree || isBelow(state, tree))
       throw refusal(
         `the state directory ${state} is inside ${tree}: choose one outside with --state`,
       )
   }
+  try {
+    await makeDirectories(state, 0o700)
+    if ((await stat(state)).isDirectory()) return state
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw refusal(`the state directory ${state} cannot be made (${code}): choose another --state`)
+  }
+  throw refusal(`the state directory ${state} is not a directory: choose another --state`)
+}
+
+/** As realpath(3), also of what is not there yet. */
+async function withoutLinks(place: string): Promise<string> {
+  const parent = path.dirname(place)
+  return await realpath(place).catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT' || parent === place) return place
+    return path.join(await withoutLinks(parent), path.basename(place))
+  })
 }
 
 export async function checkFuse(uid: number, allowOther: boolean): Promise<void> {

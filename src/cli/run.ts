@@ -1,9 +1,10 @@
 /** `insitu run`: the engine and sandbox of a mount, once, without one. */
-import { copyFile, mkdir, readFile, realpath, rename, rm } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Command } from 'commander'
 import type { Evaluation } from '../compute/types.ts'
 import { RunError, type RunFailure } from '../compute/run-error.ts'
+import { makeDirectories } from '../config/directories.ts'
 import { formatDuration } from '../config/units.ts'
 import type { RunLimits } from '../sandbox/types.ts'
 import { CliError, EXIT, type ExitCode } from './exit.ts'
@@ -39,7 +40,10 @@ async function run(file: string, directory: string, options: RunOptions): Promis
   const limits = limitsFrom(options)
   const source = await readProgram(file, limits.programBytes)
   const backing = await realpath(directory).catch((cause: NodeJS.ErrnoException) => {
-    throw new CliError(EXIT.failed, `the directory ${directory} cannot be used (${cause.code})`)
+    throw new CliError(
+      EXIT.failed,
+      `the directory ${directory} cannot be used (${cause.code}): check its path and permissions`,
+    )
   })
   const { openEngine } = await import('../daemon/engine.ts')
   const jail = options.unsafeNoJail ? 'unsafe-none' : 'bubblewrap'
@@ -73,7 +77,7 @@ async function deliver(
   { out, json }: RunOptions,
 ): Promise<void> {
   if (out !== undefined) {
-    await mkdir(out, { recursive: true })
+    await makeOut(out)
     for (const { name } of results) await place(path.join(folder, name), out, name)
     if (json) process.stdout.write(`${JSON.stringify({ out, results, usage }, undefined, 2)}\n`)
     return
@@ -92,6 +96,19 @@ async function deliver(
     )
   }
   process.stdout.write(await readFile(path.join(folder, only.name)))
+}
+
+async function makeOut(out: string): Promise<void> {
+  try {
+    await makeDirectories(out)
+    if ((await stat(out)).isDirectory()) return
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw new CliError(EXIT.failed, `${out} cannot be made (${code}): choose another --out`, {
+      cause,
+    })
+  }
+  throw new CliError(EXIT.failed, `${out} is not a directory: choose another --out`)
 }
 
 /** A reader sees the result whole or not at all. */

@@ -20,8 +20,13 @@ export async function readProgram(file: string, boundBytes: number): Promise<Uin
 async function readBounded(file: string, boundBytes: number): Promise<Uint8Array> {
   try {
     await using handle = await open(file)
-    const { bytesRead, buffer } = await handle.read(Buffer.alloc(boundBytes + 1))
-    return buffer.subarray(0, bytesRead)
+    const source = Buffer.alloc(boundBytes + 1)
+    // A pipe, as <(command), gives it in pieces.
+    for (let sizeBytes = 0; ;) {
+      const { bytesRead } = await handle.read(source, sizeBytes)
+      sizeBytes += bytesRead
+      if (bytesRead === 0 || sizeBytes === source.length) return source.subarray(0, sizeBytes)
+    }
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     const what = code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`

@@ -60,7 +60,7 @@ const allMounts: Render = async ({ json, watch }) => {
     'sandbox' in mount ? String(mount.sandbox.runs) : '-',
     'negotiated' in mount ? (mount.negotiated.passthrough ? 'passthrough' : 'threads') : '-',
   ])
-  return table(['MOUNT POINT', 'DIRECTORY', 'PID', 'PROGRAMS', 'RUNS', 'DATA'], rows)
+  return table(['MOUNT POINT', 'DIRECTORY', 'PID', 'PROGRAMS', 'RUNNING', 'DATA'], rows)
 }
 
 /** Other users' mounts tell only what their record says. */
@@ -89,7 +89,7 @@ function renderProgram(
     ['state', describeRun(status)],
     ['program', `${status.program.slice(0, 16)}, attached ${status.attachedAt}`],
     ['principal', `uid ${status.principal.uid}, gid ${status.principal.gid}`],
-    ['last run', status.endedAt && `${status.endedAt}, ${usage(status)}`],
+    ['last run', status.endedAt && [status.endedAt, ...usage(status)].join(', ')],
     ['inputs', String(status.inputs)],
     [
       'results',
@@ -102,12 +102,12 @@ function renderProgram(
     .join('')
 }
 
-function usage({ wallMs, cpuMs, peakMemoryBytes }: ProgramStatus): string {
+function usage({ wallMs, cpuMs, peakMemoryBytes }: ProgramStatus): string[] {
   const parts: string[] = []
   if (wallMs !== undefined) parts.push(`took ${formatDuration(wallMs)}`)
   if (cpuMs !== undefined) parts.push(`cpu ${formatDuration(cpuMs)}`)
   if (peakMemoryBytes !== undefined) parts.push(`memory ${formatSize(peakMemoryBytes)}`)
-  return parts.join(', ')
+  return parts
 }
 
 async function renderMount(

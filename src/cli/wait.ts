@@ -42,7 +42,8 @@ async function wait(place: string, options: WaitOptions): Promise<void> {
   const status = await readStatus(directory)
   if (status === undefined) throw noProgram(directory)
   if (options.json) process.stdout.write(`${JSON.stringify(status, undefined, 2)}\n`)
-  if (looked === 'fresh' && status.state === 'ok') return
+  // Somebody else's look may have begun another run since.
+  if (looked === 'fresh') return
   throw await problem(directory, status)
 }
 

@@ -78,6 +78,18 @@ if (mounting) {
       ['mount', files, `${files}-2`, '--state', path.join(files, 'state')],
       /the state directory .* is inside .*: choose one outside with --state/,
     )
+    const link = path.join(world.scratch, 'link-to-files')
+    await symlink(files, link)
+    await assertRefused(
+      world,
+      ['mount', files, mountPoint, '--state', path.join(link, 'new/state')],
+      /the state directory .* is inside .*: choose one outside with --state/,
+    )
+    await assertRefused(
+      world,
+      ['mount', files, mountPoint, '--state', '/proc/none/state'],
+      /the state directory .* cannot be made \(ENOENT\): choose another --state/,
+    )
     await assertRefused(
       world,
       ['mount', files, mountPoint, '--state', mountPoint, '--detach'],

@@ -62,6 +62,24 @@ test('several results need --out', async ({ world }) => {
   assert.is(await readFile(path.join(out, 'a.txt'), 'utf8'), 'A')
 })
 
+test('--out where nothing can be made is refused', async ({ world }) => {
+  const file = await program(world, '1')
+  const taken = path.join(world.scratch, 'taken')
+  await writeFile(taken, '')
+  // Node's own recursive mkdir would go on for ever below /proc.
+  for (const out of ['/proc/none/deep', taken, path.join(taken, 'below')]) {
+    const { code, stderr } = await world.insitu(['run', file, world.files, '--out', out])
+    assert.is(code, 1)
+    assert.match(stderr, /^insitu: [^\n]+: choose another --out\n$/)
+  }
+})
+
+test('a program may come through a pipe, in pieces', async ({ world }) => {
+  const command = `exec "$0" run <(echo '[6 *'; sleep 0.3; echo '7]') "$1"`
+  const { stdout, stderr } = await world.run('bash', ['-c', command, INSITU, world.files])
+  assert.equal(JSON.parse(stdout || stderr), [42])
+})
+
 test('a program without a result says so', async ({ world }) => {
   const file = await program(world, 'export default () => {}')
   const { code, stdout, stderr } = await world.insitu(['run', file, world.files])
