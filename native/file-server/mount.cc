@@ -4,10 +4,16 @@
 #include <spawn.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <optional>
+#include <sstream>
 #include <system_error>
 #include <vector>
 
@@ -74,6 +80,65 @@ UniqueFd receive_descriptor(int socket) {
   return UniqueFd{fd};
 }
 
+constexpr std::string_view kMountType = "fuse.insitu";
+
+UniqueFd open_without_links(const std::string& path) {
+  open_how how{};
+  how.flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS;
+  return UniqueFd(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
+}
+
+std::string proc_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
+
+struct MountEntry {
+  std::string id;
+  std::string device;
+  std::string mount_point;
+  std::string type;
+};
+
+// Space, tab, newline and backslash stand in the table as octal numbers.
+std::string unescape(const std::string& text) {
+  std::string out;
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (text[at] == '\\' && at + 3 < text.size()) {
+      out += static_cast<char>(std::stoi(text.substr(at + 1, 3), nullptr, 8));
+      at += 3;
+    } else {
+      out += text[at];
+    }
+  }
+  return out;
+}
+
+// Fields as in proc_pid_mountinfo(5).
+template <class Predicate>
+std::optional<MountEntry> find_mount(Predicate wanted) {
+  std::ifstream table("/proc/self/mountinfo");
+  for (std::string line; std::getline(table, line);) {
+    std::istringstream fields(line);
+    MountEntry entry;
+    std::string parent, root, word;
+    fields >> entry.id >> parent >> entry.device >> root >> entry.mount_point;
+    while (fields >> word && word != "-") continue;
+    fields >> entry.type;
+    if (entry.type != kMountType || !wanted(entry)) continue;
+    entry.mount_point = unescape(entry.mount_point);
+    return entry;
+  }
+  return std::nullopt;
+}
+
+// The mount that `fd` is on, if it is one of ours.
+std::optional<MountEntry> mount_of(int fd) {
+  std::ifstream info("/proc/self/fdinfo/" + std::to_string(fd));
+  std::string id;
+  for (std::string word; info >> word;)
+    if (word == "mnt_id:") info >> id;
+  return find_mount([&](const MountEntry& entry) { return entry.id == id; });
+}
+
 std::string escape_option(const std::string& value) {
   std::string out;
   for (const char c : value) {
@@ -112,14 +177,42 @@ UniqueFd mount_fuse(const MountRequest& request) {
   std::string options = "fd=" + std::to_string(device.get()) +
                         ",rootmode=40000,user_id=0,group_id=0,default_permissions";
   if (request.allow_other) options += ",allow_other";
-  if (::mount(request.source.c_str(), request.mount_point.c_str(), "fuse.insitu",
+  const UniqueFd target = open_without_links(request.mount_point);
+  if (!target) throw failure(errno, "open " + request.mount_point);
+  if (::mount(request.source.c_str(), proc_path(target.get()).c_str(), kMountType.data(),
               MS_NOSUID | MS_NODEV, options.c_str()) < 0)
     throw failure(errno, "mount " + request.mount_point);
   return device;
 }
 
-int unmount_detached(const std::string& mount_point) {
-  if (::umount2(mount_point.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) return 0;
+std::string mounted_device(const std::string& mount_point) {
+  const UniqueFd root = open_without_links(mount_point);
+  const auto entry = root ? mount_of(root.get()) : std::nullopt;
+  return entry ? entry->device : std::string{};
+}
+
+UniqueFd open_mounted(const std::string& mount_point, const std::string& device) {
+  const auto open = [&](const std::string& path) {
+    UniqueFd root = open_without_links(path);
+    const auto entry = root ? mount_of(root.get()) : std::nullopt;
+    if (!entry || (!device.empty() && entry->device != device)) root.reset();
+    return root;
+  };
+  UniqueFd root = open(mount_point);
+  if (!root && !device.empty())
+    if (const auto entry =
+            find_mount([&](const MountEntry& each) { return each.device == device; }))
+      root = open(entry->mount_point);
+  if (!root) errno = EINVAL;
+  return root;
+}
+
+int unmount_detached(const std::string& mount_point, const std::string& device) {
+  // fusermount3 looks for itself whose mount it is.
+  if (::geteuid() != 0) return run_fusermount({"-u", "-z", "-q", "--", mount_point}, -1);
+  const UniqueFd root = open_mounted(mount_point, device);
+  if (!root) return errno;
+  if (::umount2(proc_path(root.get()).c_str(), MNT_DETACH) == 0) return 0;
   const int error = errno;
   if (error != EPERM) return error;
   return run_fusermount({"-u", "-z", "-q", "--", mount_point}, -1);

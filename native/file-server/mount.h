@@ -16,7 +16,18 @@ struct MountRequest {
 // through fusermount3. Throws std::system_error.
 UniqueFd mount_fuse(const MountRequest& request);
 
-// Detaches the mount point at once, open files or not. Returns 0 or an errno.
-int unmount_detached(const std::string& mount_point);
+// Paths of mount points hold no links, and none is followed: whoever owns a directory on the way
+// could lead us, who may be root, to a place of his choice by replacing it.
+
+// The device ("major:minor") of the insitu mount that stands at `mount_point`; empty without one.
+// Asks nothing of its server.
+std::string mounted_device(const std::string& mount_point);
+
+// The root of the insitu mount with that device (any, when empty), O_PATH; errno is set when there
+// is none. Found also where the directory that it stands in was renamed.
+UniqueFd open_mounted(const std::string& mount_point, const std::string& device);
+
+// Detaches that mount at once, open files or not. Returns 0 or an errno.
+int unmount_detached(const std::string& mount_point, const std::string& device = {});
 
 }  // namespace insitu

@@ -1,7 +1,6 @@
 #include "session.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -109,6 +108,7 @@ void Session::start() {
   UniqueFd device =
       mount_fuse({options_.mount_point, options_.backing, options_.allow_other});
   mounted_ = true;
+  device_number_ = mounted_device(options_.mount_point);
   start_on(std::move(device));
 }
 
@@ -159,7 +159,7 @@ void Session::stop() {
   std::call_once(end_told_, [] {});
   if (mounted_) {
     write_back();
-    unmount_detached(options_.mount_point);
+    unmount_detached(options_.mount_point, device_number_);
   }
   if (waiting_) waiting_->interrupt_all();
   // While threads still serve: a notice may wait for a lock that a request holds.
@@ -180,12 +180,11 @@ void Session::stop() {
 // Passthrough has none of that: those pages are the backing file's.
 void Session::write_back() {
   if (threads_.empty() || passthrough_.enabled()) return;
-  const UniqueFd root(
-      ::open(options_.mount_point.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  struct statfs filesystem;
-  // Somebody may have unmounted us already, and then this is another filesystem.
-  if (root && ::fstatfs(root.get(), &filesystem) == 0 && filesystem.f_type == FUSE_SUPER_MAGIC)
-    ::syncfs(root.get());
+  // Somebody may have unmounted us already; another filesystem is not ours to wait for.
+  const UniqueFd mounted = open_mounted(options_.mount_point, device_number_);
+  if (!mounted) return;
+  const UniqueFd root(::openat(mounted.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (root) ::syncfs(root.get());
 }
 
 void Session::serve(int device) {

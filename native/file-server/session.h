@@ -116,6 +116,7 @@ class Session {
   std::mutex stop_mutex_;
   bool stopped_ = false;
   bool mounted_ = false;
+  std::string device_number_;  // of the mount, "major:minor"; empty when it could not be told
 };
 
 }  // namespace insitu

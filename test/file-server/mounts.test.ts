@@ -44,6 +44,46 @@ test('ends by itself when somebody else unmounts it', async (mount) => {
   await ended
 })
 
+test('takes away its own mount only, whatever stands in its place', async (mount) => {
+  if (process.getuid?.() !== 0) return
+  const { scratch, child } = mount
+  const [moved, victim] = [`${scratch}-moved`, `${scratch}-victim`]
+  await fs.mkdir(path.join(victim, 'mount'), { recursive: true })
+  assert.is((await run('mount', ['-t', 'tmpfs', 'victim', path.join(victim, 'mount')])).code, 0)
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  let table = ''
+  try {
+    // As whoever owns the folder above may do.
+    await fs.rename(scratch, moved)
+    await fs.symlink(victim, scratch)
+    child.stdin?.end()
+    await exited
+    table = await fs.readFile('/proc/self/mountinfo', 'utf8')
+  } finally {
+    await fs.rm(scratch, { force: true })
+    await run('umount', ['-l', path.join(victim, 'mount')])
+    await run('umount', ['-l', path.join(moved, 'mount')])
+    await fs.rename(moved, scratch)
+    await fs.rm(victim, { recursive: true })
+  }
+  assert.match(table, `${victim}/mount`)
+  assert.not.match(table, `${moved}/mount`)
+})
+
+test('is not mounted through a link', async (mount) => {
+  const link = path.join(mount.scratch, 'link')
+  await fs.mkdir(path.join(mount.scratch, 'elsewhere', 'mount'), { recursive: true })
+  await fs.symlink(path.join(mount.scratch, 'elsewhere'), link)
+  const { code, stderr } = await run(process.execPath, [
+    new URL('../support/serve-mount.ts', import.meta.url).pathname,
+    mount.backing,
+    path.join(link, 'mount'),
+  ])
+  await run('umount', ['-l', path.join(mount.scratch, 'elsewhere', 'mount')])
+  assert.is.not(code, 0)
+  assert.match(stderr, /ELOOP|symbolic links/)
+})
+
 test('another filesystem below is served with inode numbers of its own', async (mount) => {
   if (process.getuid?.() !== 0) return
   const below = path.join(mount.backing, 'below')
