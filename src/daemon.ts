@@ -8,7 +8,7 @@ import { createCompute } from './compute/index.ts'
 import { serveControl } from './daemon/control-server.ts'
 import { prepare, recordName, register, startTicksOf, unregister } from './daemon/registry.ts'
 import type { MountRecord } from './daemon/registry.ts'
-import { lockState } from './daemon/state-lock.ts'
+import { lockState, prepareState } from './daemon/state-lock.ts'
 import { mountNative } from './file-server/native.ts'
 import type { FileServer, Negotiated, Notice, VirtualHandler } from './file-server/types.ts'
 import { DEFAULT_RESERVED_NAMES, LOCAL_TENANT, SANDBOX_POOL } from './config/limits.ts'
@@ -52,7 +52,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
 async function assemble(options: DaemonOptions, undo: AsyncDisposableStack): Promise<Daemon> {
   const { log, stateDirectory, runtimeDirectory, limits } = options
-  await mkdir(stateDirectory, { recursive: true, mode: 0o700 })
+  await prepareState(stateDirectory)
   undo.defer(lockState(stateDirectory))
 
   const sandbox = await startSandbox(options)

@@ -43,11 +43,15 @@ export async function prepare(runtimeDirectory: string): Promise<string> {
   await mkdir(folder, { recursive: true, mode: 0o755 })
   // The fallback below /tmp has a name that anybody could have taken first.
   for (const each of [runtimeDirectory, folder]) {
-    const info = await lstat(each)
-    if (!info.isDirectory() || info.uid !== process.getuid?.() || (info.mode & 0o022) !== 0)
+    if (!(await isTrusted(each, [process.getuid?.()])))
       throw new Error(`${each} must be a directory of yours that nobody else may write to`)
   }
   return folder
+}
+
+async function isTrusted(directory: string, owners: readonly unknown[]): Promise<boolean> {
+  const info = await lstat(directory).catch(() => undefined)
+  return info?.isDirectory() === true && owners.includes(info.uid) && (info.mode & 0o022) === 0
 }
 
 /** Running mounts, by mount point. Records of dead processes are left out. */
@@ -55,6 +59,10 @@ export async function running(runtimeDirectories: readonly string[]): Promise<Mo
   const records = new Map<string, MountRecord>()
   for (const directory of new Set(runtimeDirectories)) {
     const folder = path.join(directory, 'mounts')
+    // What somebody else put there would have us signal their choice of processes, and speak to their
+    // sockets. Root's own register is everybody's to read.
+    const owners = [process.getuid?.(), 0]
+    if (!(await isTrusted(directory, owners)) || !(await isTrusted(folder, owners))) continue
     const names = await readdir(folder).catch(() => [])
     for (const name of names.filter((each) => each.endsWith('.json'))) {
       const record = await readRecord(path.join(folder, name))

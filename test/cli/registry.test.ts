@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { suite } from 'uvu'
@@ -13,7 +13,7 @@ import {
   unregister,
   type MountRecord,
 } from '../../src/daemon/registry.ts'
-import { lockState, StateInUse } from '../../src/daemon/state-lock.ts'
+import { lockState, prepareState, StateInUse } from '../../src/daemon/state-lock.ts'
 
 const test = suite<{ scratch: string }>('registry')
 
@@ -48,6 +48,46 @@ test('a record counts while its process lives', async ({ scratch }) => {
   assert.equal(await running([scratch]), [second])
   assert.is(await isAlive({ pid: 0x7fff_fff0, startTicks: '1' }), false)
 })
+
+test('records that somebody else could have written do not count', async ({ scratch }) => {
+  await register(scratch, await ownRecord('/mnt/a'))
+  for (const directory of [scratch, path.join(scratch, 'mounts')]) {
+    await chmod(directory, 0o777)
+    assert.equal(await running([scratch]), [], directory)
+    await chmod(directory, 0o755)
+    if (process.getuid?.() !== 0) continue
+    await chown(directory, 61002, 61002)
+    assert.equal(await running([scratch]), [], directory)
+    await chown(directory, 0, 0)
+  }
+  assert.is((await running([scratch])).length, 1)
+})
+
+test('a state directory is nobody else’s to write, and what it holds nobody else’s to read', async ({
+  scratch,
+}) => {
+  const state = path.join(scratch, 'state')
+  await mkdir(state)
+  await chmod(state, 0o755)
+  await prepareState(state)
+  for (const name of ['lock', 'programs.db'])
+    assert.is((await stat(path.join(state, name))).mode & 0o777, 0o600)
+  await chmod(state, 0o775)
+  await rejects(prepareState(state), /must be yours/)
+  await chmod(state, 0o700)
+  await symlink(state, path.join(scratch, 'link'))
+  await rejects(prepareState(path.join(scratch, 'link')), /must be yours/)
+  if (process.getuid?.() !== 0) return
+  await chown(state, 61002, 61002)
+  await rejects(prepareState(state), /must be yours/)
+})
+
+async function rejects(promise: Promise<unknown>, message: RegExp): Promise<void> {
+  await promise.then(
+    () => assert.unreachable('it was accepted'),
+    (error: Error) => assert.match(error.message, message),
+  )
+}
 
 test("a successor's record is not removed", async ({ scratch }) => {
   const record = await ownRecord('/mnt/a')
