@@ -116,8 +116,10 @@ class WorkerSandbox implements Sandbox {
     limits: RunLimits,
     work: (member: Member) => Promise<Answer>,
   ): Promise<RunOutcome> {
+    // The worker is at work while the watch takes down where it stands.
+    const answered = this.#answer(member, job, limits, work)
     const watched = this.#watch.start(member.worker, limits)
-    const answer = await this.#answer(member, job, limits, work).catch((error: unknown) => {
+    const answer = await answered.catch((error: unknown) => {
       const death =
         error instanceof WorkerDeath
           ? error.death
