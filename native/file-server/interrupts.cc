@@ -73,10 +73,12 @@ void WaitingTable::stop() {
   if (retrier_.joinable()) retrier_.join();
 }
 
-void WaitingTable::on_interrupt(uint64_t unique, OnInterrupt callback) {
+bool WaitingTable::on_interrupt(uint64_t unique, OnInterrupt callback) {
   const std::lock_guard lock(mutex_);
   const auto found = waiters_.find(unique);
-  if (found != waiters_.end()) found->second.callback = std::move(callback);
+  if (found == waiters_.end()) return false;
+  found->second.callback = std::move(callback);
+  return true;
 }
 
 size_t WaitingTable::size() const {

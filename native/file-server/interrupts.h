@@ -31,8 +31,9 @@ class WaitingTable {
   // Called at most once and from any thread, with no lock held. It must answer the request (EINTR).
   using OnInterrupt = std::function<void()>;
 
-  // Before the request's reply; an INTERRUPT that came earlier is asked again by the kernel.
-  void on_interrupt(uint64_t unique, OnInterrupt callback);
+  // Before the request's reply; an INTERRUPT that came earlier is asked again by the kernel. False when
+  // the request was interrupted already, since a callback that it had before.
+  bool on_interrupt(uint64_t unique, OnInterrupt callback);
   size_t size() const;
 
   // The rest is for Request and Session.

@@ -13,6 +13,8 @@ namespace {
 // Each waits for a run or for TypeScript's event loop. More than this, and a new one is refused
 // rather than added to a queue that nobody will see the end of.
 constexpr size_t kMaxWaiting = 4'096;
+// Of one user, who otherwise could keep everybody else from asking.
+constexpr size_t kMaxWaitingOfUser = 1'024;
 
 Napi::Object caller_value(Napi::Env env, const Upcall& upcall) {
   auto caller = Napi::Object::New(env);
@@ -150,13 +152,19 @@ void Upcalls::forward(Request& request, std::unique_ptr<Upcall> upcall, OnReply 
   bool full = false;
   {
     const std::lock_guard lock(mutex_);
-    full = waiting_.size() >= kMaxWaiting;
-    if (!full)
+    const uint32_t uid = request.caller().uid;
+    const auto of_user = waiting_of_.find(uid);
+    full = waiting_.size() >= kMaxWaiting ||
+           (of_user != waiting_of_.end() && of_user->second >= kMaxWaitingOfUser);
+    if (!full) {
       waiting_.emplace(id, Waiting{std::move(request).park(), std::move(on_reply)});
+      ++waiting_of_[uid];
+    }
   }
   if (full) return void(request.reply_error(EAGAIN));
-  session_->waiting().on_interrupt(unique, [this, id] { interrupt(id); });
-  if (!post(id, std::move(upcall)) || closed_) interrupt(id);
+  // A request that asks a second time may have been interrupted in between.
+  const bool waits = session_->waiting().on_interrupt(unique, [this, id] { interrupt(id); });
+  if (!waits || !post(id, std::move(upcall)) || closed_) interrupt(id);
 }
 
 void Upcalls::tell(std::unique_ptr<Upcall> upcall) { post(next_++, std::move(upcall)); }
@@ -167,21 +175,26 @@ bool Upcalls::reply(uint64_t id, const UpcallReply& reply) {
   {
     const std::lock_guard lock(mutex_);
     if (auto fd = lent_.extract(id)) lent = std::move(fd.mapped());
-    auto found = waiting_.extract(id);
-    if (found.empty()) return false;
-    waiting = std::move(found.mapped());
+    if (!take(id, waiting)) return false;
   }
   if (reply.error != 0) return waiting.request->reply_error(reply.error) == 0;
   return waiting.on_reply(*waiting.request, reply);
+}
+
+bool Upcalls::take(uint64_t id, Waiting& out) {
+  auto found = waiting_.extract(id);
+  if (found.empty()) return false;
+  out = std::move(found.mapped());
+  const auto of_user = waiting_of_.find(out.request->caller().uid);
+  if (of_user != waiting_of_.end() && --of_user->second == 0) waiting_of_.erase(of_user);
+  return true;
 }
 
 void Upcalls::interrupt(uint64_t id) {
   Waiting waiting;
   {
     const std::lock_guard lock(mutex_);
-    auto found = waiting_.extract(id);
-    if (found.empty()) return;
-    waiting = std::move(found.mapped());
+    if (!take(id, waiting)) return;
   }
   waiting.request->reply_error(closed_ ? ENOTCONN : EINTR);
   post(id, nullptr);

@@ -93,6 +93,8 @@ class Upcalls {
     uint64_t id;
     std::unique_ptr<Upcall> upcall;  // empty: abort
   };
+  // With mutex_ held.
+  bool take(uint64_t id, Waiting& out);
   void interrupt(uint64_t id);
   void lend(uint64_t id, UniqueFd fd);
   bool post(uint64_t id, std::unique_ptr<Upcall> upcall);
@@ -107,6 +109,7 @@ class Upcalls {
   std::atomic<uint64_t> total_ = 0;
   mutable std::mutex mutex_;
   std::unordered_map<uint64_t, Waiting> waiting_;
+  std::unordered_map<uint32_t, size_t> waiting_of_;  // by uid, those that have any
   // Until TypeScript is done with the request, also when its caller is long gone.
   std::unordered_map<uint64_t, UniqueFd> lent_;
 };

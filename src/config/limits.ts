@@ -51,12 +51,16 @@ export const SANDBOX_POOL: Pick<
 /** What the open virtual files of one mount may hold together. */
 export interface VirtualFileLimits {
   readonly handles: number
+  readonly userHandles: number
   readonly heldBytes: number
+  readonly userHeldBytes: number
   readonly renameWaitMs: number
 }
 
 export const DEFAULT_VIRTUAL_FILE_LIMITS: VirtualFileLimits = {
   handles: 4_096, // many shells at once; a descriptor leak stops before the daemon suffers
-  heldBytes: 256 * MiB, // unread answers and unfinished programs: one run's whole output fits
+  userHandles: 1_024, // who holds on to all that he can get leaves the rest for others
+  heldBytes: 512 * MiB, // unread answers and unfinished programs of all
+  userHeldBytes: 256 * MiB, // one run's whole output fits
   renameWaitMs: 500, // the kernel holds the directory's lock in rename(2): others wait with it
 }

@@ -36,17 +36,18 @@ export class ControlFiles {
   /** @throws VfsError ENOENT without a program, EACCES to write what is only read. */
   open(directory: DirectoryKey, name: ControlName, flags: number, principal: Principal): OpenFile {
     const writable = opensForWriting(flags)
+    const budget = this.#budget.of(principal.uid)
     if (name === '.control') {
       this.#requireProgram(directory)
       if (writable) return new CommandFile(this.#compute, directory, principal)
-      return new SnapshotFile(new Uint8Array(0), this.#budget)
+      return new SnapshotFile(new Uint8Array(0), budget)
     }
     // Root passes the kernel's check of the mode.
     if (writable) throw new VfsError('EACCES', `${name} is only read`)
     // The kernel looked at the mode a moment ago; this is asked together with the content.
     if (!this.#compute.mayReadControl(directory, name, principal))
       throw new VfsError('EACCES', `${name} tells of a run whose inputs you may not all read`)
-    return new SnapshotFile(this.#content(directory, name), this.#budget)
+    return new SnapshotFile(this.#content(directory, name), budget)
   }
 
   attributes(directory: DirectoryKey, name: ControlName): VirtualAttributes {

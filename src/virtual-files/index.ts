@@ -54,8 +54,8 @@ class Files implements VirtualFiles {
     const { compute, fileServer, log } = options
     this.#options = options
     this.#limits = { ...DEFAULT_VIRTUAL_FILE_LIMITS, ...options.limits }
-    this.#budget = new ByteBudget(this.#limits.heldBytes)
-    this.#handles = new HandleTable(this.#limits.handles)
+    this.#budget = new ByteBudget(this.#limits.heldBytes, this.#limits.userHeldBytes)
+    this.#handles = new HandleTable(this.#limits.handles, this.#limits.userHandles)
     this.#programs = new ProgramFiles({
       compute,
       fileServer,
@@ -119,7 +119,9 @@ class Files implements VirtualFiles {
   }
 
   async #open(request: Extract<VirtualRequest, { op: 'open' }>): Promise<VirtualReply> {
-    const [handle, file] = await this.#handles.add((id) => this.#openFile(request, id))
+    const [handle, file] = await this.#handles.add(request.caller.uid, (id) =>
+      this.#openFile(request, id),
+    )
     return { handle, stream: file.stream }
   }
 
@@ -142,7 +144,7 @@ class Files implements VirtualFiles {
           directory: node.directory,
           principal,
           maxBytes: this.#limits.programBytes,
-          budget: this.#budget,
+          budget: this.#budget.of(principal.uid),
           wake: () => this.#options.fileServer.wake(handle),
         })
     }

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { VfsError } from '../errors.ts'
-import type { ByteBudget } from './byte-budget.ts'
+import type { Budget } from './byte-budget.ts'
 
 /** `flags` as in open(2). */
 export function opensForWriting(flags: number): boolean {
@@ -43,9 +43,9 @@ export abstract class OpenFile {
 /** Content as it was when it was opened, whatever happens to the file since. */
 export class SnapshotFile extends OpenFile {
   readonly #content: Uint8Array
-  readonly #budget: ByteBudget
+  readonly #budget: Budget
 
-  constructor(content: Uint8Array, budget: ByteBudget) {
+  constructor(content: Uint8Array, budget: Budget) {
     super()
     budget.take(content.byteLength)
     this.#content = content
@@ -64,40 +64,58 @@ export class SnapshotFile extends OpenFile {
 /** Open files by handle; a number is used once. */
 export class HandleTable {
   readonly #maxHandles: number
-  readonly #files = new Map<number, OpenFile>()
-  #opening = 0
+  readonly #maxUserHandles: number
+  readonly #files = new Map<number, { readonly file: OpenFile; readonly uid: number }>()
+  /** By uid, with the opens that still wait: their number is not bounded by anything else. */
+  readonly #counts = new Map<number, number>()
+  #count = 0
   #last = 0
 
-  constructor(maxHandles: number) {
+  constructor(maxHandles: number, maxUserHandles: number) {
     this.#maxHandles = maxHandles
+    this.#maxUserHandles = maxUserHandles
   }
 
-  /** @throws VfsError ENFILE over the bound, or what `open` throws. */
-  async add(open: (handle: number) => Promise<OpenFile>): Promise<[number, OpenFile]> {
-    // Opens that still wait count too: their number is not bounded by anything else.
-    if (this.#files.size + this.#opening >= this.#maxHandles)
+  /** @throws VfsError ENFILE over a bound, or what `open` throws. */
+  async add(uid: number, open: (handle: number) => Promise<OpenFile>): Promise<[number, OpenFile]> {
+    if (this.#count >= this.#maxHandles)
       throw new VfsError('ENFILE', `over ${this.#maxHandles} virtual files are open: close some`)
+    if ((this.#counts.get(uid) ?? 0) >= this.#maxUserHandles)
+      throw new VfsError(
+        'ENFILE',
+        `uid ${uid} has over ${this.#maxUserHandles} virtual files open: close some`,
+      )
     const handle = ++this.#last
-    this.#opening += 1
+    this.#add(uid, 1)
     try {
       const file = await open(handle)
-      this.#files.set(handle, file)
+      this.#files.set(handle, { file, uid })
       return [handle, file]
-    } finally {
-      this.#opening -= 1
+    } catch (error) {
+      this.#add(uid, -1)
+      throw error
     }
   }
 
+  #add(uid: number, change: number): void {
+    this.#count += change
+    const count = (this.#counts.get(uid) ?? 0) + change
+    if (count === 0) this.#counts.delete(uid)
+    else this.#counts.set(uid, count)
+  }
+
   get(handle: number): OpenFile {
-    const file = this.#files.get(handle)
+    const file = this.#files.get(handle)?.file
     if (file === undefined) throw new VfsError('EBADF', `no open virtual file ${handle}`)
     return file
   }
 
   release(handle: number): void {
-    const file = this.#files.get(handle)
+    const open = this.#files.get(handle)
+    if (open === undefined) return
     this.#files.delete(handle)
-    file?.release()
+    this.#add(open.uid, -1)
+    open.file.release()
   }
 
   releaseAll(): void {

@@ -1,19 +1,19 @@
 import { VfsError } from '../errors.ts'
-import type { ByteBudget } from './byte-budget.ts'
+import type { Budget } from './byte-budget.ts'
 
 const NOTHING = new Uint8Array(0)
 
 /** The bytes of one open program: an ordinary file's content, bounded, with holes read as zeros. */
 export class ProgramBuffer {
   readonly #maxBytes: number
-  readonly #budget: ByteBudget
+  readonly #budget: Budget
   /** May be longer than the content; what lies behind the content is zero. */
   #bytes: Uint8Array
   #sizeBytes: number
   /** The bytes belong to somebody else until the first change. */
   #borrowed: boolean
 
-  constructor(maxBytes: number, budget: ByteBudget, content: Uint8Array = NOTHING) {
+  constructor(maxBytes: number, budget: Budget, content: Uint8Array = NOTHING) {
     budget.take(content.byteLength)
     this.#maxBytes = maxBytes
     this.#budget = budget

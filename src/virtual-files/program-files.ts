@@ -35,7 +35,8 @@ export class ProgramFiles {
     created: boolean,
     principal: Principal,
   ): Promise<OpenFile> {
-    const { compute, budget, maxBytes } = this.#options
+    const { compute, maxBytes } = this.#options
+    const budget = this.#options.budget.of(principal.uid)
     const exists = this.#exists(directory)
     if (created && exists && (flags & constants.O_EXCL) !== 0)
       throw new VfsError('EEXIST', 'the directory has a program')

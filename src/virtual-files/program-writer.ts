@@ -1,6 +1,6 @@
 import { VfsError } from '../errors.ts'
 import type { Principal } from '../file-server/types.ts'
-import type { ByteBudget } from './byte-budget.ts'
+import type { Budget } from './byte-budget.ts'
 import { OpenFile } from './open-file.ts'
 import { ProgramBuffer } from './program-buffer.ts'
 import type { WrittenDirectory } from './written-directory.ts'
@@ -13,7 +13,7 @@ export interface ProgramWriterOptions {
   readonly fresh: boolean
   readonly content: Uint8Array
   readonly maxBytes: number
-  readonly budget: ByteBudget
+  readonly budget: Budget
 }
 
 /**

@@ -3,7 +3,7 @@ import { RunError, type RunFailure } from '../compute/run-error.ts'
 import type { Compute } from '../compute/types.ts'
 import { errnoOf, VfsError, type Errno } from '../errors.ts'
 import type { DirectoryKey, Principal } from '../file-server/types.ts'
-import type { ByteBudget } from './byte-budget.ts'
+import type { Budget } from './byte-budget.ts'
 import { OpenFile } from './open-file.ts'
 import { ProgramBuffer } from './program-buffer.ts'
 
@@ -25,7 +25,7 @@ export interface QueryFileOptions {
   readonly directory: DirectoryKey
   readonly principal: Principal
   readonly maxBytes: number
-  readonly budget: ByteBudget
+  readonly budget: Budget
   /** A poll that said "not readable" may now succeed. */
   readonly wake: () => void
 }

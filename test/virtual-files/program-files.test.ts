@@ -4,6 +4,7 @@ import path from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { VfsError } from '../../src/errors.ts'
+import type { Caller, VirtualNode } from '../../src/file-server/types.ts'
 import {
   ALICE,
   APPEND,
@@ -445,6 +446,27 @@ test('rename does not wait long for the compiler; what comes out later is attach
   await settle()
   assert.is(shell.program, 'broken')
   assert.is(shell.warnings.length, 1)
+})
+
+test('one user who holds all that he can get leaves the rest for others', async () => {
+  const shell = new VirtualShell({ userHandles: 2, userHeldBytes: 150, heldBytes: 1_000 })
+  const query: VirtualNode = { kind: 'query', directory: DIRECTORY }
+  const ask = (caller: Caller): Promise<number> =>
+    shell.open(constants.O_RDWR, { caller, node: query })
+  const first = await ask(BOB)
+  await ask(BOB)
+  assert.is(await codeOf(ask(BOB)), 'ENFILE')
+  await shell.write(first, 'x'.repeat(90))
+  const alices = await ask(ALICE)
+  await shell.write(alices, 'x'.repeat(90))
+  // An open that fails, and a close, give back what they took.
+  await shell.release(first)
+  for (let i = 0; i < 3; i += 1)
+    assert.is(await codeOf(shell.open(0, { caller: BOB, node: query })), 'EINVAL')
+  const second = await ask(BOB)
+  await shell.write(second, 'x'.repeat(90))
+  const third = await ask(ALICE)
+  assert.is(await codeOf(shell.write(third, 'x'.repeat(90))), 'ENOBUFS')
 })
 
 test.run()

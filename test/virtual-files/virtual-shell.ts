@@ -1,5 +1,6 @@
 /** Speaks to the virtual files as the file server does, in terms of open, write and close. */
 import { constants } from 'node:fs'
+import type { VirtualFileLimits } from '../../src/config/limits.ts'
 import { createVirtualFiles, type VirtualFiles } from '../../src/virtual-files/index.ts'
 import type {
   Caller,
@@ -28,7 +29,7 @@ export class VirtualShell {
   readonly woken: number[] = []
   readonly warnings: string[] = []
 
-  constructor(limits: { handles?: number; heldBytes?: number; renameWaitMs?: number } = {}) {
+  constructor(limits: Partial<VirtualFileLimits> = {}) {
     const setProgram = (_directory: string, entry: ProgramEntry | undefined): void => {
       this.entry = entry
     }
