@@ -48,13 +48,13 @@ const char* difference(const Identity& then, const Attributes& now) {
 }
 
 // For whom a file or directory is open beyond its owner: group and other bits of `wanted`, where
-// other counts only what the group has too (a member of the group is never "other").
-uint32_t open_for(const Attributes& attributes, uint32_t wanted, uint32_t gid, bool of_gid) {
+// other counts only what the group has too (a member of the group is never "other"). What is open to
+// all is open to the members of `gid`, whosever group it has.
+uint32_t open_for(const Attributes& attributes, uint32_t wanted, uint32_t gid) {
   const uint32_t mode = attributes.mode;
   const bool group = (mode >> 3 & wanted) == wanted;
   const bool other = group && (mode & wanted) == wanted;
-  return (group && (attributes.gid == gid || (!of_gid && other)) ? 0040u : 0u) |
-         (other ? 0004u : 0u);
+  return (other || (group && attributes.gid == gid) ? 0040u : 0u) | (other ? 0004u : 0u);
 }
 
 constexpr uint32_t kRead = 04, kSearch = 01;
@@ -131,8 +131,8 @@ Validation InputSession::check(int directory, const Identity& then, Look look,
 // place of a secret for the moment of this look.
 uint32_t InputSession::readable_mode(uint32_t gid) {
   uint32_t allowed = 0044;
-  const auto restrict_to = [&](int fd, const Attributes& now, uint32_t wanted, bool of_gid) {
-    allowed &= open_for(now, wanted, gid, of_gid);
+  const auto restrict_to = [&](int fd, const Attributes& now, uint32_t wanted) {
+    allowed &= open_for(now, wanted, gid);
     // What named users and groups may is more than the mode bits tell.
     if (allowed != 0 && has_acl(fd)) allowed = 0;
   };
@@ -140,7 +140,7 @@ uint32_t InputSession::readable_mode(uint32_t gid) {
   const UniqueFd directory = volume_->open_for_reading(key_);
   Attributes attributes;
   if (read_attributes(directory.get(), attributes) != 0) return 0;
-  restrict_to(directory.get(), attributes, kSearch, false);
+  restrict_to(directory.get(), attributes, kSearch);
 
   // The directories on the way to the input before, since most share theirs.
   struct Step {
@@ -165,7 +165,7 @@ uint32_t InputSession::readable_mode(uint32_t gid) {
                                                   RESOLVE_NO_SYMLINKS, fd);
         if (error == 0) error = read_attributes(fd.get(), attributes);
         if (error != 0) break;
-        restrict_to(fd.get(), attributes, kSearch, false);
+        restrict_to(fd.get(), attributes, kSearch);
         way.push_back({name, std::move(fd)});
       }
       parent = way[depth].fd.get();
@@ -181,9 +181,9 @@ uint32_t InputSession::readable_mode(uint32_t gid) {
       // Gone, replaced, or seen through a link: the directories on its real way are not known.
       allowed = 0;
     } else if (identity.kind == InputKind::File) {
-      restrict_to(found.get(), attributes, kRead, true);
+      restrict_to(found.get(), attributes, kRead);
     } else if (identity.kind == InputKind::Directory) {
-      restrict_to(found.get(), attributes, kRead | kSearch, false);
+      restrict_to(found.get(), attributes, kRead | kSearch);
     }
   }
   return allowed;

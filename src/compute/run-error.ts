@@ -85,6 +85,8 @@ export function outcomeError(outcome: Exclude<RunOutcome, { status: 'ok' }>): Ru
       return runError('cancelled', 'the run was cancelled')
     case 'crashed':
       return runError('crashed', outcome.message)
+    case 'store-full':
+      return runError('store', outcome.message)
     case 'unavailable':
       return runError('unavailable', outcome.message)
   }

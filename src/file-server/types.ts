@@ -75,7 +75,7 @@ export interface InputSession {
   validate(when: 'look' | 'end'): Promise<Validation>
   identities(): readonly InputIdentity[]
   /** Permission bits (0o444 mask) that every input file, its directory, and the gid allow: how far
-   * beyond the principal a result may be readable. Group bit only if all inputs share `gid`. */
+   * beyond the principal a result may be readable. Group bit only if each input has `gid` or is open to all. */
   readableMode(gid: number): Promise<number>
   close(): void
 }

@@ -29,6 +29,7 @@ export function checkMessage(header: unknown): FromWorker | undefined {
     case 'log':
     case 'spool':
     case 'bytes':
+    case 'full':
       return { type }
     case 'open':
     case 'stat':

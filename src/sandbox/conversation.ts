@@ -1,5 +1,6 @@
 /** What is said to a worker to compile a program and to run it, and what is made of the answers. */
 import { closeSync, fstatSync } from 'node:fs'
+import { constants } from 'node:os'
 import { addon } from '../addon/index.ts'
 import { errnoOf } from '../errors.ts'
 import { INLINE_BYTES, isResultName, type Kind, TAIL_BYTES } from '../worker/protocol.ts'
@@ -103,6 +104,8 @@ class Conversation {
           break
         case 'over':
           throw this.#over(message.limit)
+        case 'full':
+          throw this.#full()
         case 'results':
           for (const [name, sizeBytes] of message.results) this.#addResult(name, sizeBytes)
           break
@@ -191,11 +194,8 @@ class Conversation {
       passed = spool.passed
     } catch (error) {
       const { errno } = error as { errno?: number }
-      this.#worker.send({
-        type: 'refused',
-        code: errno === 28 ? 'ENOSPC' : 'EIO',
-        message: String(error),
-      })
+      if (errno === constants.errno.ENOSPC || errno === constants.errno.EDQUOT) throw this.#full()
+      this.#worker.send({ type: 'refused', code: 'EIO', message: String(error) })
       return
     }
     this.#worker.send({ type: 'spool' }, undefined, passed)
@@ -254,6 +254,12 @@ class Conversation {
     }
     this.#spoolFd = undefined
     return { status: 'ok', results, spoolFd: fd }
+  }
+
+  /** Not the program's doing, so it is not for the program to handle. */
+  #full(): Error {
+    const message = 'the results store is full: free space, then look again'
+    return this.#worker.kill({ kind: 'store-full', message })
   }
 
   #over(limit: LimitName): Error {

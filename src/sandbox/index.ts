@@ -58,6 +58,8 @@ class WorkerSandbox implements Sandbox {
       case 'crashed':
       case 'unavailable':
         return { status: outcome.status, message: outcome.message }
+      case 'store-full':
+        return { status: 'crashed', message: outcome.message } // compiling emits nothing
     }
   }
 
@@ -182,7 +184,8 @@ function answerOfDeath(death: Death): Answer {
     case 'cancelled':
       return { status: 'cancelled' }
     case 'crashed':
-      return { status: 'crashed', message: death.message }
+    case 'store-full':
+      return { status: death.kind, message: death.message }
     case 'not-launched':
       return { status: 'unavailable', message: death.message }
   }

@@ -79,6 +79,8 @@ export type RunOutcome = (
   | { readonly status: 'cancelled' }
   /** The worker died or broke the protocol; an ordinary outcome. */
   | { readonly status: 'crashed'; readonly message: string }
+  /** The file system of the spool directory has no room for its results. */
+  | { readonly status: 'store-full'; readonly message: string }
   /** There is no jail here; nothing was run. */
   | { readonly status: 'unavailable'; readonly message: string }
 ) & { readonly usage: Usage }

@@ -46,6 +46,8 @@ export type Death =
   | { readonly kind: 'limit'; readonly limit: LimitName; readonly message: string }
   | { readonly kind: 'cancelled' }
   | { readonly kind: 'crashed'; readonly message: string }
+  /** It had nowhere to put its results. */
+  | { readonly kind: 'store-full'; readonly message: string }
   /** It never came to life. */
   | { readonly kind: 'not-launched'; readonly message: string }
 

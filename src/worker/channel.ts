@@ -124,7 +124,7 @@ export class SocketHost implements Host {
       return
     }
     if (this.#spool < 0) this.#openSpool()
-    append(this.#spool, data)
+    this.#append(data)
   }
 
   log(text: string): void {
@@ -171,8 +171,19 @@ export class SocketHost implements Host {
     if (message.type !== 'spool') throw outOfStep(message)
     if (fd < 0) throw noDescriptor()
     this.#spool = fd
-    for (const part of this.#inline) append(fd, part)
+    for (const part of this.#inline) this.#append(part)
     this.#inline = []
+  }
+
+  #append(data: Uint8Array): void {
+    try {
+      for (let at = 0; at < data.length;) at += writeSync(this.#spool, data, at)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error
+      send({ type: 'full' })
+      throw new HostError('ENOSPC', 'the results store is full')
+    }
   }
 
   #ask(question: FromWorker): Received {
@@ -195,10 +206,6 @@ export class SocketHost implements Host {
     for (let at = 0; at < kept.length; at += TAIL_BYTES)
       send({ type: 'log' }, kept.subarray(at, at + TAIL_BYTES))
   }
-}
-
-function append(fd: number, data: Uint8Array): void {
-  for (let at = 0; at < data.length;) at += writeSync(fd, data, at)
 }
 
 /** The kernel drops a descriptor that comes where there is no number left for it. */

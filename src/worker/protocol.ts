@@ -80,6 +80,8 @@ export type FromWorker =
   | { readonly type: 'spool' }
   /** The run went over a bound that the worker keeps; it is over. */
   | { readonly type: 'over'; readonly limit: 'output' | 'files' }
+  /** The spool file's file system is full; the run is over. */
+  | { readonly type: 'full' }
   | {
       readonly type: 'results'
       readonly results: readonly (readonly [name: string, sizeBytes: number])[]

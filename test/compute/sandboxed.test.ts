@@ -1,4 +1,5 @@
 /** The engine with the product's own volume and sandbox: real programs in real workers. */
+import { rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -138,6 +139,26 @@ test('the results store runs full, and has room again', () =>
     await bench.write('a', '0')
     assert.is(await bench.look('big'), '')
     await bench.end()
+  }))
+
+test('a full disk under the spool is told, and stands for nothing', () =>
+  onSmallDisk(3_000_000, async (disk) => {
+    const own = createSandbox({ ...SANDBOX_POOL, jail, spoolDirectory: disk })
+    const bench = await Bench.makeNative({}, { sandbox: own, limits })
+    const ballast = path.join(disk, 'ballast')
+    await writeFile(ballast, Buffer.alloc(2_500_000))
+    await bench.stage(`
+      try { emit('big', 'x'.repeat(2e6)) } catch {}
+      emit('second', 'not the program\\'s to handle')`)
+    assert.is(await errnoOf(bench.look('second')), 'EIO')
+    assert.match(
+      bench.compute.error(bench.key),
+      /^StoreError: the results store is full: free space/,
+    )
+    await rm(ballast)
+    assert.is((await bench.look('big')).length, 2e6)
+    await bench.end()
+    await own.close()
   }))
 
 test.after(async () => {

@@ -426,7 +426,7 @@ test('results are readable as far as every input is', async (context) => {
   const cases: [string, number, number, number][] = [
     // name, gid, mode, what others may
     ['open', 7001, 0o644, 0o044],
-    ['others-group', 7002, 0o644, 0o004],
+    ['others-group', 7002, 0o644, 0o044],
     ['group', 7001, 0o640, 0o040],
     ['private', 7001, 0o600, 0],
     ['not-my-group', 7002, 0o640, 0],
