@@ -190,7 +190,7 @@ export class AttachedProgram {
   #begin(urgent: boolean, source?: Uint8Array): ActiveRun {
     let ticket: Ticket
     try {
-      ticket = this.#engine.scheduler.enter(urgent)
+      ticket = this.#engine.scheduler.enter(urgent, this.#record.principal.uid)
     } catch (error) {
       if (error instanceof RunError) this.#note('failed', Date.now(), undefined, error)
       throw error

@@ -26,7 +26,7 @@ export async function runOnce<T>(
   take: (results: readonly RunResult[]) => Promise<T>,
 ): Promise<{ value: T; usage: Usage }> {
   if (signal.aborted) throw interrupted()
-  const ticket = scheduler.enter(true)
+  const ticket = scheduler.enter(true, principal.uid)
   const leave = (): void => ticket.leave()
   try {
     signal.addEventListener('abort', leave, { once: true })

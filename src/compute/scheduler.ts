@@ -10,16 +10,64 @@ export interface Ticket {
 }
 
 interface Waiting {
+  readonly uid: number
   readonly enter: () => void
 }
 
-/** Bounds the runs of one tenant: so many at once, so many in line; those with a reader first. */
+/** Those of each user in order of arrival. */
+class Line {
+  readonly #byUser = new Map<number, Set<Waiting>>()
+
+  get size(): number {
+    let size = 0
+    for (const waiting of this.#byUser.values()) size += waiting.size
+    return size
+  }
+
+  of(uid: number): number {
+    return this.#byUser.get(uid)?.size ?? 0
+  }
+
+  add(waiting: Waiting): void {
+    const own = this.#byUser.get(waiting.uid)
+    if (own === undefined) this.#byUser.set(waiting.uid, new Set([waiting]))
+    else own.add(waiting)
+  }
+
+  delete(waiting: Waiting): boolean {
+    const own = this.#byUser.get(waiting.uid)
+    if (own === undefined || !own.delete(waiting)) return false
+    if (own.size === 0) this.#byUser.delete(waiting.uid)
+    return true
+  }
+
+  /** Of the user with the fewest runs; among equals of the one who waits longest for a turn. */
+  shift(running: ReadonlyMap<number, number>): Waiting | undefined {
+    let next: number | undefined
+    for (const uid of this.#byUser.keys())
+      if (next === undefined || (running.get(uid) ?? 0) < (running.get(next) ?? 0)) next = uid
+    if (next === undefined) return undefined
+    const own = this.#byUser.get(next)
+    const [first] = own ?? []
+    if (own === undefined || first === undefined) return undefined
+    own.delete(first)
+    this.#byUser.delete(next)
+    if (own.size > 0) this.#byUser.set(next, own)
+    return first
+  }
+}
+
+/**
+ * Bounds the runs of one tenant: so many at once, so many of each user in line; those with a reader
+ * first. Users take turns, so that one who asks for a thousand runs delays another by one.
+ */
 export class Scheduler {
   readonly #concurrent: number
   readonly #queued: number
-  /** In order of arrival. */
-  readonly #urgent = new Set<Waiting>()
-  readonly #patient = new Set<Waiting>()
+  readonly #urgent = new Line()
+  readonly #patient = new Line()
+  /** By uid. */
+  readonly #runningOf = new Map<number, number>()
   #running = 0
 
   constructor(bounds: { concurrentRuns: number; queuedRuns: number }) {
@@ -35,25 +83,25 @@ export class Scheduler {
     return this.#urgent.size + this.#patient.size
   }
 
-  /** Throws a RunError (EAGAIN) when the line is full. */
-  enter(urgent: boolean): Ticket {
+  /** Throws a RunError (EAGAIN) when the user's line is full. */
+  enter(urgent: boolean, uid: number): Ticket {
     if (this.#running < this.#concurrent) {
-      this.#running += 1
-      return this.#ticket(undefined, Promise.resolve())
+      this.#count(uid, 1)
+      return this.#ticket(uid, undefined, Promise.resolve())
     }
-    if (this.queued >= this.#queued)
+    if (this.#urgent.of(uid) + this.#patient.of(uid) >= this.#queued)
       throw runError(
         'limit',
         `${this.#queued} runs are waiting already; try again when some of them are done`,
         { limit: 'queue' },
       )
     const { promise, resolve } = Promise.withResolvers<void>()
-    const waiting: Waiting = { enter: resolve }
+    const waiting: Waiting = { uid, enter: resolve }
     ;(urgent ? this.#urgent : this.#patient).add(waiting)
-    return this.#ticket(waiting, promise)
+    return this.#ticket(uid, waiting, promise)
   }
 
-  #ticket(waiting: Waiting | undefined, entered: Promise<void>): Ticket {
+  #ticket(uid: number, waiting: Waiting | undefined, entered: Promise<void>): Ticket {
     let left = false
     return {
       entered,
@@ -68,19 +116,24 @@ export class Scheduler {
           (this.#urgent.delete(waiting) || this.#patient.delete(waiting))
         )
           waiting.enter()
-        else this.#next()
+        else this.#next(uid)
       },
     }
   }
 
-  /** A run ended: its place goes to the first in line. */
-  #next(): void {
-    for (const line of [this.#urgent, this.#patient])
-      for (const waiting of line) {
-        line.delete(waiting)
-        waiting.enter()
-        return
-      }
-    this.#running -= 1
+  /** A run of this user ended: its place goes to the next. */
+  #next(uid: number): void {
+    this.#count(uid, -1)
+    const next = this.#urgent.shift(this.#runningOf) ?? this.#patient.shift(this.#runningOf)
+    if (next === undefined) return
+    this.#count(next.uid, 1)
+    next.enter()
+  }
+
+  #count(uid: number, change: number): void {
+    this.#running += change
+    const count = (this.#runningOf.get(uid) ?? 0) + change
+    if (count === 0) this.#runningOf.delete(uid)
+    else this.#runningOf.set(uid, count)
   }
 }

@@ -26,7 +26,7 @@ export interface ComputeLimits {
 export const DEFAULT_COMPUTE_LIMITS: ComputeLimits = {
   programs: 100_000, // each holds about a kilobyte in memory
   concurrentRuns: 3, // one fewer than workers: a program compiles at once while others run
-  queuedRuns: 10_000, // a script may attach to every directory of a large tree at once
+  queuedRuns: 10_000, // of each user: a script may attach to every directory of a large tree at once
 }
 
 /** Seeds the guests' randomness, so that `insitu run` and a mount give the same bytes. */

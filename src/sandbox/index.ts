@@ -91,7 +91,9 @@ class WorkerSandbox implements Sandbox {
       return { outcome: Promise.resolve({ ...tooLarge, usage: NO_USAGE }), cancel: () => undefined }
 
     const { tenant, source, library } = asked
-    const job = { tenant, owner: ownerOf(tenant, asked.principal), source, library }
+    const owner = ownerOf(tenant, asked.principal)
+    // Principals take turns, whatever tenant they are of: one of many must not fill its tenant's line.
+    const job = { tenant: owner, owner, source, library }
     const ticket = this.#pool.take(job)
     let worker: Worker | undefined
     const converse = async (): Promise<RunOutcome> => {

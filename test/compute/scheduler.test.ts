@@ -18,9 +18,9 @@ const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolv
 test('so many at once, those with a reader first, else in order', async () => {
   const scheduler = new Scheduler({ concurrentRuns: 1, queuedRuns: 10 })
   const { order, note } = watch()
-  const first = scheduler.enter(false)
+  const first = scheduler.enter(false, 1)
   const waiting = new Map(
-    (['a', 'b', 'c'] as const).map((name) => [name, scheduler.enter(name === 'c')]),
+    (['a', 'b', 'c'] as const).map((name) => [name, scheduler.enter(name === 'c', 1)]),
   )
   for (const [name, ticket] of waiting) void ticket.entered.then(note(name))
   waiting.get('b')?.promote()
@@ -40,14 +40,41 @@ test('so many at once, those with a reader first, else in order', async () => {
   assert.is(scheduler.queued, 0)
 })
 
+test('users take turns, and each has a line of his own', async () => {
+  const scheduler = new Scheduler({ concurrentRuns: 2, queuedRuns: 3 })
+  const { order, note } = watch()
+  const running = [scheduler.enter(true, 1), scheduler.enter(true, 1)]
+  const tickets = new Map<string, ReturnType<Scheduler['enter']>>()
+  const ask = (name: string, uid: number): void => {
+    const ticket = scheduler.enter(true, uid)
+    tickets.set(name, ticket)
+    void ticket.entered.then(note(name))
+  }
+  for (const name of ['a', 'b', 'c']) ask(name, 1)
+  assert.throws(() => scheduler.enter(true, 1), /waiting already/)
+  ask('x', 2)
+  ask('y', 2)
+  running[0]?.leave()
+  await settle()
+  assert.equal(order, ['x'], 'one of the user who has no run')
+  running[1]?.leave()
+  await settle()
+  tickets.get('x')?.leave()
+  await settle()
+  assert.equal(order, ['x', 'a', 'y'])
+  for (const name of ['a', 'y', 'b', 'c']) tickets.get(name)?.leave()
+  assert.is(scheduler.running, 0)
+  assert.is(scheduler.queued, 0)
+})
+
 test('one that leaves the line frees its place there, and no other', async () => {
   const scheduler = new Scheduler({ concurrentRuns: 1, queuedRuns: 1 })
-  const first = scheduler.enter(true)
-  const second = scheduler.enter(true)
-  assert.throws(() => scheduler.enter(true), /1 runs are waiting already/)
+  const first = scheduler.enter(true, 1)
+  const second = scheduler.enter(true, 1)
+  assert.throws(() => scheduler.enter(true, 1), /1 runs are waiting already/)
   second.leave()
   await second.entered
-  const third = scheduler.enter(true)
+  const third = scheduler.enter(true, 1)
   assert.is(scheduler.running, 1)
   first.leave()
   await third.entered
