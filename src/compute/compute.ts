@@ -7,6 +7,7 @@ import type {
   ControlName,
   DirectoryKey,
   FileServer,
+  InputIdentity,
   Principal,
   ProgramEntry,
   Volume,
@@ -62,6 +63,7 @@ export class ProgramEngine implements Compute {
   /** Attaching and detaching in one directory: the last one wins. */
   readonly #turns = new Turns<DirectoryKey>()
   readonly #background = new Set<Promise<unknown>>()
+  readonly #inputTexts = new WeakMap<readonly InputIdentity[], string>()
   #started: Engine | undefined
 
   constructor(options: ComputeOptions) {
@@ -376,7 +378,13 @@ export class ProgramEngine implements Compute {
   }
 
   inputs(directory: DirectoryKey): string {
-    return describeInputPaths(this.#programs.get(directory)?.inputs?.identities() ?? [])
+    const identities = this.#programs.get(directory)?.inputs?.identities() ?? []
+    // Each stat of the file asks for its size, and there may be a hundred thousand lines.
+    const known = this.#inputTexts.get(identities)
+    if (known !== undefined) return known
+    const text = describeInputPaths(identities)
+    this.#inputTexts.set(identities, text)
+    return text
   }
 
   async control(

@@ -83,21 +83,24 @@ class DirectoryVolume implements Volume {
 
 class Inputs implements InputSession {
   #native: NativeInputs | undefined
+  /** Until something else is looked at: a hundred thousand take most of a second to convert, and
+   * several ask for them; but nobody should have to hold them for long. */
+  #known: WeakRef<readonly InputIdentity[]> | undefined
 
   constructor(native: NativeInputs) {
     this.#native = native
   }
 
   open(path: string): Promise<OpenedInput> {
-    return vfs(this.native().open(path))
+    return this.#look(this.native().open(path))
   }
 
   stat(path: string): Promise<InputAttributes> {
-    return vfs(this.native().stat(path))
+    return this.#look(this.native().stat(path))
   }
 
   list(path: string): ReturnType<InputSession['list']> {
-    return vfs(this.native().list(path))
+    return this.#look(this.native().list(path))
   }
 
   validate(when: 'look' | 'end'): Promise<Validation> {
@@ -105,7 +108,20 @@ class Inputs implements InputSession {
   }
 
   identities(): readonly InputIdentity[] {
-    return this.native().identities()
+    const native = this.native()
+    const known = this.#known?.deref()
+    if (known !== undefined) return known
+    const identities = native.identities()
+    this.#known = new WeakRef(identities)
+    return identities
+  }
+
+  async #look<T>(look: Promise<T>): Promise<T> {
+    try {
+      return await vfs(look)
+    } finally {
+      this.#known = undefined
+    }
   }
 
   readableMode(gid: number): Promise<number> {

@@ -489,6 +489,16 @@ test('what is renamed or put in an input’s place makes no result more readable
   assert.is(await absent.readableMode(self.gid), 0o044, 'what is absent is no secret')
 })
 
+test('identities are made once, until something else is looked at', async (context) => {
+  const inputs = await session(context)
+  await code(inputs.stat('a'))
+  const first = inputs.identities()
+  assert.is(inputs.identities(), first)
+  assert.is(first.length, 1)
+  await code(inputs.open('b'))
+  assert.is(inputs.identities().length, 2)
+})
+
 test('what a program names is bounded in bytes too', async (context) => {
   const inputs = await session(context)
   const long = Array.from({ length: 15 }, () => 'n'.repeat(250)).join('/')
