@@ -50,6 +50,21 @@ void reply_value(Request& request, uint32_t wanted, Read read) {
     request.reply(buffer.first(static_cast<size_t>(size)));
 }
 
+// The kernel lists `trusted.` names to the privileged only, as whom we ask. Gives the size of what
+// stays.
+ssize_t drop_trusted(char* names, ssize_t size) {
+  char* kept = names;
+  for (const char* name = names; name < names + size;) {
+    const size_t length = ::strnlen(name, static_cast<size_t>(names + size - name)) + 1;
+    if (!std::string_view(name).starts_with("trusted.")) {
+      std::memmove(kept, name, length);
+      kept += length;
+    }
+    name += length;
+  }
+  return kept - names;
+}
+
 }  // namespace
 
 void setxattr(Session& session, Request& request) {
@@ -100,8 +115,11 @@ void listxattr(Session& session, Request& request) {
   const Target target(session, request);
   if (!target) return;
   const ProcPath path(target.path->get());
+  const bool all = request.caller().uid == 0;
   reply_value(request, wanted, [&](char* buffer, size_t size) -> ssize_t {
-    return target.is_symlink ? 0 : ::listxattr(path.c_str(), buffer, size);
+    if (target.is_symlink) return 0;
+    const ssize_t found = ::listxattr(path.c_str(), buffer, size);
+    return all || found <= 0 || size == 0 ? found : drop_trusted(buffer, found);
   });
 }
 

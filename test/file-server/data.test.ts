@@ -157,6 +157,27 @@ test('immutable files refuse to be opened for writing', async ({ backing, mountP
   }
 })
 
+test('names of trusted attributes are listed to root only', async ({
+  backing,
+  mountPoint,
+  scratch,
+}) => {
+  if (process.getuid?.() !== 0) return
+  await fs.chmod(scratch, 0o755)
+  await fs.writeFile(path.join(backing, 'f'), '')
+  const script = `
+import os, sys
+os.setxattr(sys.argv[1], b'trusted.insitu', b'x')
+os.setxattr(sys.argv[1], b'user.colour', b'x')
+print(sorted(os.listxattr(sys.argv[2])))
+os.setgid(61002); os.setuid(61002)
+print(os.listxattr(sys.argv[2]))
+`
+  const files = [path.join(backing, 'f'), path.join(mountPoint, 'f')]
+  const { stdout, stderr } = await run('python3', ['-c', script, ...files])
+  assert.is(stdout + stderr, "['trusted.insitu', 'user.colour']\n['user.colour']\n")
+})
+
 test.run()
 
 /** A descriptor that is open the other way. */
