@@ -298,7 +298,7 @@ std::vector<ReservedEntry> VirtualFiles::reserved_entries(Inode& directory) cons
   };
   add(names_.compute, DT_REG);
   add(names_.results, DT_DIR);
-  add(names_.query, DT_REG);
+  // Not the query: it is a conversation, in every directory, and no copy or archive can hold it.
   return entries;
 }
 

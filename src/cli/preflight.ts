@@ -122,8 +122,7 @@ async function recoverDeadMount(mountPoint: string): Promise<boolean> {
     (error: NodeJS.ErrnoException) => error.code,
   )
   if (code !== 'ENOTCONN') return false
-  const parent = await existing(path.dirname(path.resolve(mountPoint)), 'the folder')
-  const target = path.join(parent, path.basename(path.resolve(mountPoint)))
+  const target = await realpath(mountPoint) // a dead mount still resolves
   const mount = mountAt(await readMountTable(), target)
   if (mount?.type !== INSITU_TYPE)
     throw refusal(

@@ -1,5 +1,5 @@
 /** Mounting, unmounting, crashes, and the commands about a running mount. */
-import { readFile, readdir, writeFile, mkdir, rm } from 'node:fs/promises'
+import { readFile, readdir, writeFile, mkdir, rm, symlink } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
@@ -118,6 +118,19 @@ if (await canMount('tests of the mount command')) {
     assert.is(await cat(world, '.results/count.txt'), '1')
     await writeFile(path.join(world.files, 'b.txt'), '')
     await until(async () => (await cat(world, '.results/count.txt')) === '2')
+  })
+
+  test('a dead mount is recovered through a link to it', async ({ world }) => {
+    const first = await world.mount()
+    first.kill('SIGKILL')
+    await exit(first)
+    const link = path.join(world.scratch, 'link')
+    await symlink(world.mountPoint, link)
+    const args = ['mount', world.files, link, '--state', world.state, '--detach']
+    const { code, stderr } = await world.insitu(args)
+    assert.equal({ code, stderr }, { code: 0, stderr: '' })
+    assert.is((await world.insitu(['unmount', link])).code, 0)
+    assert.is(await isMounted(world), false)
   })
 
   test('unmount takes away what a crash left', async ({ world }) => {

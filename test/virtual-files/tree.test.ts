@@ -111,6 +111,11 @@ restarts('--list-reserved shows them', async () => {
   await using mounted = await Mounted.start({ arguments: ['--list-reserved'] })
   const { out } = await mounted.sh(`echo "emit('r', 'x')" > .compute; ls -A`)
   assert.match(out, /\.compute\n(.*\n)*\.results\n/)
+  assert.not.match(out, /\.query/)
+  const tools = await mounted.sh(`
+    mkdir d && echo "emit('r', 'x')" > d/.compute && grep -r x d && tar cf /dev/null d && rm -rf d && ls`)
+  assert.is(tools.err, '')
+  assert.not.match(tools.out, /^d$/m)
 })
 
 restarts.run()
