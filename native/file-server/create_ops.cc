@@ -64,7 +64,8 @@ void reply_created(Session& session, Request& request, UniqueFd fd, UniqueFd pat
   wire::OpenOut opened{};
   const bool keeps_setid =
       request.caller().uid == 0 && (attributes.st_mode & (S_ISUID | S_ISGID));
-  const int error = open_file(session, inode, std::move(fd), flags, !keeps_setid, opened);
+  const int error = open_file(session, inode, std::move(fd), flags, !keeps_setid,
+                              request.caller().uid, opened);
   if (error != 0) {
     session.inodes().forget(entry.nodeid, 1);
     return void(request.reply_error(error));

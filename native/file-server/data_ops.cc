@@ -17,7 +17,7 @@
 namespace insitu {
 
 int open_file(Session& session, const InodePtr& inode, UniqueFd fd, int flags, bool may_pass,
-              wire::OpenOut& out) {
+              uint32_t uid, wire::OpenOut& out) {
   const Descriptor path = inode->descriptor();
   if (!path) return errno;
   Passthrough& passthrough = session.passthrough();
@@ -49,7 +49,7 @@ int open_file(Session& session, const InodePtr& inode, UniqueFd fd, int flags, b
   }
   if (session.closes_silently()) out.open_flags |= FOPEN_NOFLUSH;
   out.fh = session.files().add(
-      std::make_shared<FileHandle>(std::move(fd), inode, flags, passthrough, mode));
+      std::make_shared<FileHandle>(std::move(fd), inode, flags, passthrough, mode), uid);
   // Attributes from before were good for long; from now on mapped stores may change them.
   if (mode == IoMode::passthrough && first_read_writer)
     session.notifier().invalidate_inode(inode->node(), -1);
@@ -92,7 +92,8 @@ void open(Session& session, Request& request) {
   }
   if (flags & O_TRUNC) inode->rewritten();
   wire::OpenOut out{};
-  if (const int error = open_file(session, inode, std::move(fd), flags, !keeps_setid, out))
+  if (const int error = open_file(session, inode, std::move(fd), flags, !keeps_setid,
+                                  request.caller().uid, out))
     return void(request.reply_error(error));
   if (request.reply_with(out) != 0) session.files().remove(out.fh);
 }

@@ -171,7 +171,8 @@ void opendir(Session& session, Request& request) {
   if (!fd) return void(request.reply_error(errno));
   wire::OpenOut out{};
   if (session.options().exclusive) out.open_flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE;
-  out.fh = session.directories().add(std::make_shared<DirectoryHandle>(std::move(fd), inode));
+  out.fh = session.directories().add(std::make_shared<DirectoryHandle>(std::move(fd), inode),
+                                     request.caller().uid);
   if (request.reply_with(out) != 0) session.directories().remove(out.fh);
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "inode_table.h"
+#include "open_counts.h"
 #include "passthrough.h"
 
 namespace insitu {
@@ -57,28 +58,35 @@ struct DirectoryHandle {
 template <class Handle>
 class HandleTable {
  public:
-  uint64_t add(std::shared_ptr<Handle> handle) {
+  ~HandleTable() { clear(); }
+
+  // `uid`: who opened it, see OpenCounts.
+  uint64_t add(std::shared_ptr<Handle> handle, uint32_t uid) {
     const uint64_t number = ++last_;
+    OpenCounts::of_process().add(uid);
     auto& shard = shard_of(number);
     const std::lock_guard lock(shard.mutex);
-    shard.handles.emplace(number, std::move(handle));
+    shard.handles.emplace(number, Entry{std::move(handle), uid});
     return number;
   }
   std::shared_ptr<Handle> find(uint64_t number) {
     auto& shard = shard_of(number);
     const std::lock_guard lock(shard.mutex);
     const auto found = shard.handles.find(number);
-    return found == shard.handles.end() ? nullptr : found->second;
+    return found == shard.handles.end() ? nullptr : found->second.handle;
   }
   std::shared_ptr<Handle> remove(uint64_t number) {
     auto& shard = shard_of(number);
     const std::lock_guard lock(shard.mutex);
     auto node = shard.handles.extract(number);
-    return node.empty() ? nullptr : std::move(node.mapped());
+    if (node.empty()) return nullptr;
+    OpenCounts::of_process().remove(node.mapped().uid);
+    return std::move(node.mapped().handle);
   }
   void clear() {
     for (auto& shard : shards_) {
       const std::lock_guard lock(shard.mutex);
+      for (const auto& [number, entry] : shard.handles) OpenCounts::of_process().remove(entry.uid);
       shard.handles.clear();
     }
   }
@@ -92,9 +100,13 @@ class HandleTable {
   }
 
  private:
+  struct Entry {
+    std::shared_ptr<Handle> handle;
+    uint32_t uid;
+  };
   struct Shard {
     std::mutex mutex;
-    std::unordered_map<uint64_t, std::shared_ptr<Handle>> handles;
+    std::unordered_map<uint64_t, Entry> handles;
   };
   Shard& shard_of(uint64_t number) { return shards_[number % shards_.size()]; }
 

@@ -17,8 +17,8 @@ constexpr int backing_flags(int flags) {
 
 // Makes a handle for `inode` and fills `out`; chooses how the kernel does its I/O. `fd` may be
 // empty for reading only: then it is opened when something needs it. `may_pass` is whether the
-// kernel may do the I/O on the backing file. Returns 0 or an errno.
+// kernel may do the I/O on the backing file, `uid` who opens it. Returns 0 or an errno.
 int open_file(Session& session, const InodePtr& inode, UniqueFd fd, int flags, bool may_pass,
-              wire::OpenOut& out);
+              uint32_t uid, wire::OpenOut& out);
 
 }  // namespace insitu

@@ -234,6 +234,10 @@ void Session::dispatch(Request& request) {
   served_[request.opcode()].fetch_add(1, std::memory_order_relaxed);
   if (request.body().size() < opcode->argument_bytes) return void(request.reply_error(EINVAL));
 
+  const bool opens = request.opcode() == FUSE_OPEN || request.opcode() == FUSE_OPENDIR ||
+                     request.opcode() == FUSE_CREATE || request.opcode() == FUSE_TMPFILE;
+  if (opens && OpenCounts::of_process().full(request.caller().uid))
+    return void(request.reply_error(ENFILE));
   const bool about_node = request.opcode() != FUSE_FORGET &&
                           request.opcode() != FUSE_BATCH_FORGET &&
                           request.opcode() != FUSE_INTERRUPT;

@@ -125,7 +125,7 @@ bool VirtualFiles::reply_open(Request& request, const VirtualNodePtr& node,
   handle->node = node;
   handle->number = reply.handle;
   wire::OpenOut out{};
-  out.fh = handles_.add(std::move(handle));
+  out.fh = handles_.add(std::move(handle), request.caller().uid);
   // TypeScript sees every read and write; nothing of it is in the page cache.
   out.open_flags = FOPEN_DIRECT_IO;
   if (reply.stream) out.open_flags |= FOPEN_STREAM | FOPEN_NONSEEKABLE;

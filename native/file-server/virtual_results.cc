@@ -107,7 +107,7 @@ bool VirtualFiles::open_result(Request& request, const VirtualNodePtr& node) {
   // Replaced by a later version, and swept: the kernel looks the name up again.
   if (!handle->fd) return request.reply_error(errno == ENOENT ? ESTALE : errno) == 0;
   wire::OpenOut out{};
-  out.fh = handles_.add(std::move(handle));
+  out.fh = handles_.add(std::move(handle), request.caller().uid);
   // No page of this version ever changes, and closing it has nothing to say.
   out.open_flags = FOPEN_KEEP_CACHE | FOPEN_NOFLUSH;
   if (request.reply_with(out) == 0) return true;
@@ -140,7 +140,7 @@ bool VirtualFiles::list(Request& request, const VirtualNodePtr& node) {
     if (program->last) handle->listing.push_back({std::string(kLast), true});
   }
   wire::OpenOut out{};
-  out.fh = handles_.add(std::move(handle));
+  out.fh = handles_.add(std::move(handle), request.caller().uid);
   if (request.reply_with(out) == 0) return true;
   handles_.remove(out.fh);
   return false;
