@@ -131,4 +131,31 @@ test('a mount point that is none, or not there, is refused with the reason', asy
   )
 })
 
+test('one user who opens all that he can leaves descriptors for others', async (mount) => {
+  if (process.getuid?.() !== 0) return
+  await fs.chmod(mount.scratch, 0o755)
+  const limited = await run('prlimit', [`--pid=${mount.child.pid}`, '--nofile'])
+  assert.is(limited.code, 0)
+  const [soft = 0] = (limited.stdout.match(/\d+/g) ?? []).map(Number)
+  // More than a test should open; the bound is read once, when the first file is opened.
+  const bound = 600
+  if (soft > bound) await run('prlimit', [`--pid=${mount.child.pid}`, `--nofile=${bound}:`])
+  await fs.writeFile(path.join(mount.backing, 'file'), 'x', { mode: 0o644 })
+  const script = `
+import os, sys
+os.setgid(61002); os.setuid(61002)
+held = []
+try:
+    while len(held) < 700: held.append(os.open(sys.argv[1], os.O_RDONLY))
+except OSError as e: print(e.errno)
+print(len(held) <= 300)
+`
+  const { stdout, stderr } = await run('python3', [
+    '-c',
+    script,
+    path.join(mount.mountPoint, 'file'),
+  ])
+  assert.is(stdout + stderr, '23\nTrue\n')
+})
+
 test.run()
