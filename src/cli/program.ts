@@ -120,8 +120,23 @@ async function exportPrograms(place: string, options: { readonly output?: string
   const archive = toArchive(programs)
   if (options.output === undefined) process.stdout.write(archive)
   else {
-    await using file = await open(options.output, 'w', 0o600) // programs may hold secrets
+    await writeArchive(options.output, archive)
+  }
+}
+
+async function writeArchive(place: string, archive: string): Promise<void> {
+  try {
+    await using file = await open(place, 'w', 0o600) // programs may hold secrets
     await file.writeFile(archive)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw new CliError(
+      EXIT.failed,
+      `${place} cannot be written (${code}): choose another --output`,
+      {
+        cause,
+      },
+    )
   }
 }
 
