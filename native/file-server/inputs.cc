@@ -15,6 +15,9 @@
 namespace insitu {
 namespace {
 
+// Between the stamp and the last byte of one write(2), which has at most 2 GiB.
+constexpr int64_t kLongestWriteNs = 2'000'000'000;
+
 // A listing beyond this would not fit into a guest's memory either.
 constexpr size_t kMaxEntries = 1'000'000;
 // Room for the largest number of inputs with ordinary names. Without it a guest could ask for so many
@@ -182,9 +185,11 @@ UniqueFd InputSession::open_path(int directory, const std::string& path, uint64_
   fail(error, path);
 }
 
-// The state of an input at a moment from which on nothing can change it without changing its times:
-// a page that is clean, or mapped by nobody for writing, faults at the next store, and that fault
-// stamps the file. So the attributes are read before the pages are looked at.
+// The state of an input at a moment from which on nothing can change it without changing its times.
+// The kernel stamps a file before it copies what is written, or lets a store to a mapping go on: a
+// stamp that is recent may be that of bytes which are still to come, unless nobody can be writing. And
+// a page that is dirty and mapped takes further stores without a stamp until it is written back; the
+// next store then faults. So the attributes are read before writers and pages are looked at.
 Attributes InputSession::settle(int fd, Identity& identity) {
   constexpr int kTries = 4;  // somebody who stores all the time would never let it settle
   const auto registry = volume_->registry();
@@ -215,6 +220,8 @@ Attributes InputSession::settle(int fd, Identity& identity) {
                 before.ctime_ns == now.ctime_ns;
     }
   }
+  const bool recent = wall_clock_ns() - now.ctime_ns < kLongestWriteNs;
+  if (settled && recent) settled = !has_writers(fd);
   identity = make_identity(std::move(identity.path), InputKind::File, now);
   identity.overwriters = writers.overwriters_ever;
   identity.uncertain = !settled || is_too_recent(now);
