@@ -248,7 +248,8 @@ export class Pool {
         this.#failures = 0
         this.#rest(member)
       },
-      (error: unknown) => this.#fail(error),
+      // Its place is free for another by then.
+      (error: unknown) => worker.gone.then(() => this.#fail(error)),
     )
     return true
   }
@@ -303,8 +304,10 @@ export class Pool {
 
   #fail(error: unknown): void {
     if (this.#closed) return
-    this.#retryAt = performance.now() + Math.min(RETRY_MS * 2 ** this.#failures, MAX_RETRY_MS)
     this.#failures += 1
+    // Once may be an accident: those who wait get a second try.
+    if (this.#failures === 1 && this.#queue.size > 0 && this.#start()) return
+    this.#retryAt = performance.now() + Math.min(RETRY_MS * 2 ** (this.#failures - 1), MAX_RETRY_MS)
     // Those who wait are served by the others, if there are any.
     if ([...this.#members].some(({ worker }) => !worker.dead)) return
     const death = error instanceof WorkerDeath ? error.death : undefined

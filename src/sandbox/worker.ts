@@ -13,7 +13,7 @@ import { type Jail, type Launched, launchWorker } from './jail.ts'
 import type { LimitName, RunLimits } from './types.ts'
 
 /** From exec to `ready`: 0.1 s on an idle machine; the rest is for a loaded one. */
-const LAUNCH_MS = 30_000
+const LAUNCH_MS = 15_000
 
 /** To make another isolate: milliseconds, and again the rest is for a loaded machine. */
 const RENEW_MS = 10_000

@@ -7,6 +7,7 @@ import type { RunOutcome, Sandbox } from '../../src/sandbox/types.ts'
 import { fake, type Peer } from './fake-worker.ts'
 import {
   descendants,
+  type Launch,
   LIMITS,
   request,
   resultsOf,
@@ -29,7 +30,7 @@ async function obedient(peer: Peer, number: number): Promise<void> {
 
 /** Workers that are numbered in the order of their start. */
 function numbered(play: (peer: Peer, number: number) => Promise<void> = obedient): {
-  launch: ReturnType<typeof fake>
+  launch: Launch
   started: () => number
 } {
   let count = 0
@@ -67,6 +68,22 @@ test('a worker serves one principal of one tenant', async () => {
     },
     launch,
   )
+})
+
+test('a worker that does not come to life is tried a second time while somebody waits', async () => {
+  let started = 0
+  const { launch } = numbered()
+  const failing: Launch = (...options) => {
+    started += 1
+    if (started === 1) throw new Error('an accident')
+    return launch(...options)
+  }
+  await withSandbox(
+    { maxWorkers: 1, idleWorkers: 0 },
+    async (sandbox) => assert.is(await servedBy(sandbox, 'a'), '1'),
+    failing,
+  )
+  assert.is(started, 2)
 })
 
 test('where there is no room, an idle worker of another principal goes', async () => {

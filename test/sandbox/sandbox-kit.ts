@@ -48,7 +48,7 @@ export const OPTIONS: SandboxOptions = {
   warmLimits: LIMITS,
 }
 
-export type Launch = Parameters<typeof createSandbox>[1]
+export type Launch = NonNullable<Parameters<typeof createSandbox>[1]>
 
 /** Gives `use` a sandbox, closes it, and fails when it left a process or a descriptor behind. */
 export async function withSandbox(
