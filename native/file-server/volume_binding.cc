@@ -68,6 +68,15 @@ Identity identity_of(const Napi::Object& object) {
   return identity;
 }
 
+Napi::Object attributes_value(Napi::Env env, const Attributes& attributes) {
+  auto out = Napi::Object::New(env);
+  out.Set("uid", attributes.uid);
+  out.Set("gid", attributes.gid);
+  out.Set("mode", attributes.mode);
+  out.Set("mtimeNs", Napi::BigInt::New(env, attributes.mtime_ns));
+  return out;
+}
+
 class NativeInputs : public Napi::ObjectWrap<NativeInputs> {
  public:
   static inline Napi::FunctionReference constructor;
@@ -79,6 +88,7 @@ class NativeInputs : public Napi::ObjectWrap<NativeInputs> {
                            InstanceMethod<&NativeInputs::stat>("stat"),
                            InstanceMethod<&NativeInputs::list>("list"),
                            InstanceMethod<&NativeInputs::validate>("validate"),
+                           InstanceMethod<&NativeInputs::conclude>("conclude"),
                            InstanceMethod<&NativeInputs::identities>("identities"),
                            InstanceMethod<&NativeInputs::readable_mode>("readableMode"),
                        });
@@ -152,6 +162,23 @@ class NativeInputs : public Napi::ObjectWrap<NativeInputs> {
         });
   }
 
+  // One job for two answers: each way to a thread and back costs more than most looks.
+  Napi::Value conclude(const Napi::CallbackInfo& info) {
+    const uint32_t gid = info[0].As<Napi::Number>().Uint32Value();
+    return run_async(
+        info.Env(),
+        [session = session_, gid] {
+          const bool holds = session->validate(Look::Look).holds;
+          return std::pair(holds, holds ? session->readable_mode(gid) : 0);
+        },
+        [](Napi::Env env, const std::pair<bool, uint32_t>& concluded) -> Napi::Value {
+          auto out = Napi::Object::New(env);
+          out.Set("holds", concluded.first);
+          out.Set("readableMode", concluded.second);
+          return out;
+        });
+  }
+
   Napi::Value identities(const Napi::CallbackInfo& info) {
     const std::vector<Identity> identities = session_->identities();
     auto out = Napi::Array::New(info.Env(), identities.size());
@@ -181,6 +208,7 @@ class NativeVolume : public Napi::ObjectWrap<NativeVolume> {
                            InstanceMethod<&NativeVolume::path_of>("pathOf"),
                            InstanceMethod<&NativeVolume::stat>("stat"),
                            InstanceMethod<&NativeVolume::access>("access"),
+                           InstanceMethod<&NativeVolume::survey>("survey"),
                            InstanceMethod<&NativeVolume::inputs>("inputs"),
                        });
   }
@@ -226,12 +254,7 @@ class NativeVolume : public Napi::ObjectWrap<NativeVolume> {
     return run_async(
         info.Env(), [volume = volume_, key = text(info[0])] { return volume->stat(key); },
         [](Napi::Env env, const Attributes& attributes) -> Napi::Value {
-          auto out = Napi::Object::New(env);
-          out.Set("uid", attributes.uid);
-          out.Set("gid", attributes.gid);
-          out.Set("mode", attributes.mode);
-          out.Set("mtimeNs", Napi::BigInt::New(env, attributes.mtime_ns));
-          return out;
+          return attributes_value(env, attributes);
         });
   }
 
@@ -248,6 +271,26 @@ class NativeVolume : public Napi::ObjectWrap<NativeVolume> {
         });
   }
 
+  Napi::Value survey(const Napi::CallbackInfo& info) {
+    struct Survey {
+      std::optional<std::string> path;
+      Attributes attributes;
+      bool may_change;
+    };
+    return run_async(
+        info.Env(),
+        [volume = volume_, key = text(info[0]), principal = principal_of(info[1])] {
+          return Survey{volume->path_of(key), volume->stat(key),
+                        volume->access(key, principal, W_OK | X_OK)};
+        },
+        [](Napi::Env env, const Survey& survey) -> Napi::Value {
+          auto out = attributes_value(env, survey.attributes);
+          if (survey.path) out.Set("path", *survey.path);
+          out.Set("mayChange", survey.may_change);
+          return out;
+        });
+  }
+
   // (key, principal, identities of an earlier session, or undefined)
   Napi::Value inputs(const Napi::CallbackInfo& info) {
     std::vector<Identity> restored;
@@ -260,7 +303,9 @@ class NativeVolume : public Napi::ObjectWrap<NativeVolume> {
         info.Env(),
         [volume = volume_, key = text(info[0]), principal = principal_of(info[1]),
          restored = std::move(restored)]() mutable {
-          if (restored.empty()) volume->stat(key);  // ESTALE rather than a session of nothing
+          // ESTALE rather than a session of nothing; and the right is looked at again at each run.
+          if (restored.empty() && !volume->access(key, principal, R_OK | X_OK))
+            throw Failure(EACCES, "the principal may not read the directory");
           return std::make_shared<InputSession>(volume, std::move(key), std::move(principal),
                                                 std::move(restored));
         },

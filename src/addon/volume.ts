@@ -1,4 +1,6 @@
 import type {
+  DirectoryAttributes,
+  DirectorySurvey,
   EntryKind,
   InputAttributes,
   InputIdentity,
@@ -15,9 +17,10 @@ export interface VolumeAddon {
 export interface NativeVolume {
   keyOf(path: string): Promise<string>
   pathOf(key: string): Promise<string | undefined>
-  stat(key: string): Promise<{ uid: number; gid: number; mode: number; mtimeNs: bigint }>
+  stat(key: string): Promise<DirectoryAttributes>
   /** `mode` is bits of access(2): 4 read, 2 write, 1 search. */
   access(key: string, principal: Principal, mode: number): Promise<boolean>
+  survey(key: string, principal: Principal): Promise<DirectorySurvey>
   inputs(
     key: string,
     principal: Principal,
@@ -30,6 +33,7 @@ export interface NativeInputs {
   stat(path: string): Promise<InputAttributes>
   list(path: string): Promise<{ name: string; kind: EntryKind }[]>
   validate(when: 'look' | 'end'): Promise<Validation>
+  conclude(gid: number): Promise<{ holds: boolean; readableMode: number }>
   identities(): InputIdentity[]
   readableMode(gid: number): Promise<number>
 }

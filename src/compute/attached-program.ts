@@ -8,10 +8,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DirectoryKey, InputSession, PublishedSet } from '../file-server/types.ts'
 import { VfsError } from '../errors.ts'
+import type { CheckOutcome } from '../sandbox/types.ts'
+import {
+  type ActiveRun,
+  DROPPED,
+  newRun,
+  type RunEnd,
+  type RunJob,
+  SUPERSEDED,
+  type Trial,
+} from './active-run.ts'
 import type { ProgramRecord, RunRecord } from './database.ts'
 import type { Engine } from './engine.ts'
 import { runFresh, type FreshRun } from './fresh-run.ts'
-import { LogBuffer } from './log-buffer.ts'
 import { releaseSpool } from './result-files.ts'
 import { BOOT_ID, type StoredSet, TIDY_DELAY_MS } from './results-store.ts'
 import { guestRunError, runError, RunError } from './run-error.ts'
@@ -19,31 +28,13 @@ import { RUNTIME } from './runtime.ts'
 import { isOf, publishedSet } from './stored-set.ts'
 import type { Ticket } from './scheduler.ts'
 import type { RunState } from './types.ts'
-import { interrupted, waitFor, type Waiters } from './wait.ts'
-
-type RunEnd =
-  /** Another program, or a rerun, took its place: look again. */
-  | { readonly superseded: true }
-  /** Serves looks with a smaller number. */
-  | { readonly superseded: false; readonly serves: number; readonly error: Error | undefined }
-
-interface ActiveRun {
-  state: 'queued' | 'running'
-  readonly startedAtMs: number
-  readonly log: LogBuffer
-  readonly ticket: Ticket
-  readonly abort: AbortController
-  readonly waiters: Waiters<RunEnd>
-}
+import { interrupted, waitFor } from './wait.ts'
 
 /** A run that failed, and would fail again while its inputs hold. */
 interface Failure {
   readonly error: RunError
   readonly inputs: InputSession
 }
-
-/** Why a run was aborted: another one took its place. */
-const SUPERSEDED = runError('cancelled', 'another run took its place')
 
 /** A run is stopped at the wall limit; its waiters should hear that rather than their own time-out. */
 const WAIT_SLACK_MS = 2_000
@@ -158,13 +149,35 @@ export class AttachedProgram {
 
   // ---- runs ----------------------------------------------------------------------------------
 
-  /** Runs `source` in place of what there was. A full queue is left to the next look. */
-  replace(record: ProgramRecord, source: Uint8Array): void {
+  /** Runs `source` in place of what there was, or goes on with the run that began already. A full
+   * queue is left to the next look. */
+  replace(record: ProgramRecord, source: Uint8Array, trial?: Trial): void {
     this.#supersede()
     this.#record = record
     this.#state = 'idle'
     this.#withdraw()
-    if (record.broken === undefined) this.#beginEagerly(source)
+    if (record.broken !== undefined) return
+    if (trial === undefined) return this.#beginEagerly(source)
+    this.#active = trial.active
+    trial.active.accepted.resolve()
+  }
+
+  /** Begins the run of a program while it is decided whether it may be attached: who may not could
+   * ask the same by a query. Undefined: there is no room for a run now. */
+  tryOut(job: RunJob, source: Uint8Array): Trial | undefined {
+    const ticket = this.#engine.scheduler.enterNow(job.principal.uid)
+    if (ticket === undefined) return undefined
+    const active = newRun(job, ticket, this.#engine.limits.logBytes)
+    const compiled = Promise.withResolvers<CheckOutcome>()
+    this.#start(active, source, compiled.resolve)
+    return {
+      active,
+      compiled: compiled.promise,
+      drop: () => {
+        active.abort.abort(DROPPED)
+        active.accepted.resolve()
+      },
+    }
   }
 
   /** Runs again although the inputs hold; looks wait for it. */
@@ -195,30 +208,38 @@ export class AttachedProgram {
       if (error instanceof RunError) this.#note('failed', Date.now(), undefined, error)
       throw error
     }
-    const active: ActiveRun = {
-      state: 'queued',
-      startedAtMs: Date.now(),
-      log: new LogBuffer(this.#engine.limits.logBytes),
-      ticket,
-      abort: new AbortController(),
-      waiters: new Set(),
-    }
+    const active = newRun(this.#record, ticket, this.#engine.limits.logBytes)
+    active.accepted.resolve()
     this.#active = active
-    const ended = this.#execute(active, source).then((end) => {
-      for (const wake of active.waiters) wake(end)
-    })
-    this.#engine.background('a run', ended)
+    this.#start(active, source)
     return active
   }
 
+  #start(
+    active: ActiveRun,
+    source: Uint8Array | undefined,
+    onCompiled?: (outcome: CheckOutcome) => void,
+  ): void {
+    const ended = this.#execute(active, source, onCompiled).then((end) => {
+      for (const wake of active.waiters) wake(end)
+    })
+    this.#engine.background('a run', ended)
+  }
+
   /** Never rejects: every way to end is a RunEnd. */
-  async #execute(active: ActiveRun, source: Uint8Array | undefined): Promise<RunEnd> {
+  async #execute(
+    active: ActiveRun,
+    source: Uint8Array | undefined,
+    onCompiled?: (outcome: CheckOutcome) => void,
+  ): Promise<RunEnd> {
     const { signal } = active.abort
     let serves = Number.POSITIVE_INFINITY
     let error: Error | undefined
     try {
       await active.ticket.entered
-      const fresh = await this.#run(active, source)
+      const running = this.#run(active, source, onCompiled)
+      await Promise.allSettled([running, active.accepted.promise])
+      const fresh = await running
       serves = fresh.serves
       await this.#finish(active, fresh.run)
       if (!fresh.run.ok) error = fresh.run.error
@@ -235,9 +256,10 @@ export class AttachedProgram {
   async #run(
     active: ActiveRun,
     source: Uint8Array | undefined,
+    onCompiled: ((outcome: CheckOutcome) => void) | undefined,
   ): Promise<{ run: FreshRun; serves: number }> {
     const { volume, sandbox, tenant, limits, database } = this.#engine
-    const { key: directory, principal, hash: program, attachedAtMs } = this.#record
+    const { key: directory, principal, hash: program, attachedAtMs } = active.job
     const { signal } = active.abort
     signal.throwIfAborted()
     active.state = 'running'
@@ -263,6 +285,7 @@ export class AttachedProgram {
       onEnd: () => {
         endedAt = this.#next()
       },
+      ...(onCompiled && { onCompiled }),
     })
     return { run, serves: run.exact ? endedAt : begunAt }
   }
@@ -297,15 +320,13 @@ export class AttachedProgram {
   async #store(active: ActiveRun, run: FreshRun & { ok: true }): Promise<PublishedSet> {
     const { store, limits } = this.#engine
     const { key, hash: program, principal } = this.#record
-    const mode = run.inputs.readableMode(principal.gid)
-    mode.catch(() => undefined)
     await this.restore()
     active.abort.signal.throwIfAborted()
     // Taken before the first await of the store, and never given back.
     const version = (this.#version += 1)
     const now = BigInt(Date.now()) * 1_000_000n
     const last = this.#last?.mtimeNs ?? 0n
-    const stored = await store.write(run.results, async (results) => ({
+    const stored = await store.write(run.results, (results) => ({
       key,
       version,
       program,
@@ -315,7 +336,7 @@ export class AttachedProgram {
       bootId: BOOT_ID,
       // Tools compare times: a newer set is never as old as the one before.
       mtimeNs: now > last ? now : last + 1n,
-      mode: 0o400 | ((await mode) & 0o044),
+      mode: 0o400 | (run.readableMode & 0o044),
       cpuMs: Math.round(run.usage.cpuMs),
       results,
       inputs: run.inputs.identities(),
@@ -343,7 +364,7 @@ export class AttachedProgram {
     startedAtMs: number,
     run: FreshRun | undefined,
     error: Error | undefined,
-    log?: LogBuffer,
+    log?: ActiveRun['log'],
   ): void {
     this.#state = state
     const record: RunRecord = {

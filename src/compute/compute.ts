@@ -13,8 +13,16 @@ import type {
   Volume,
 } from '../file-server/types.ts'
 import { VfsError } from '../errors.ts'
-import type { GuestError, RunLimits, RunResult, Sandbox, Usage } from '../sandbox/types.ts'
+import type {
+  CheckOutcome,
+  GuestError,
+  RunLimits,
+  RunResult,
+  Sandbox,
+  Usage,
+} from '../sandbox/types.ts'
 import { chooseAnswer } from './answer.ts'
+import type { Trial } from './active-run.ts'
 import { AttachedProgram } from './attached-program.ts'
 import { Database, type ProgramRecord } from './database.ts'
 import type { Engine, Log } from './engine.ts'
@@ -190,15 +198,13 @@ export class ProgramEngine implements Compute {
     this.#engine.sandbox.warm(this.#engine.tenant, principal)
   }
 
-  async #checkRights(directory: DirectoryKey, principal: Principal): Promise<void> {
-    const { volume } = this.#engine
-    const [attributes, mayWrite] = await Promise.all([
-      volume.stat(directory),
-      volume.access(directory, principal, 'wx'),
-    ])
+  /** Where the directory is now, if the principal may change its program. */
+  async #checkRights(directory: DirectoryKey, principal: Principal): Promise<string | undefined> {
+    const survey = await this.#engine.volume.survey(directory, principal)
     const owner = this.#programs.get(directory)?.record.principal.uid
-    const refused = refusal(attributes, mayWrite, principal, owner)
+    const refused = refusal(survey, survey.mayChange, principal, owner)
     if (refused !== undefined) throw refused
+    return survey.path
   }
 
   stage(
@@ -218,7 +224,6 @@ export class ProgramEngine implements Compute {
     principal: Principal,
     options: StageOptions | undefined,
   ): Promise<StageOutcome> {
-    const { volume } = this.#engine
     this.#checkSize(source)
     const program = hash('sha256', source, 'hex')
     const known = this.#programs.get(directory)
@@ -232,27 +237,32 @@ export class ProgramEngine implements Compute {
         'EDQUOT',
         `there are ${this.#bounds.programs} programs already; remove one, or raise the limit`,
       )
-    const [, broken, where] = await Promise.all([
-      this.#checkRights(directory, principal),
-      this.#compile(source, principal),
-      volume.pathOf(directory),
-    ])
-    if (where === undefined) throw new VfsError('ENOENT', 'the directory is gone')
-    if (broken !== undefined && options?.keepBroken?.() === false)
-      return { status: 'broken', error: broken }
     const { uid, gid, groups } = principal
-    const record: ProgramRecord = {
+    const draft = {
       key: directory,
-      path: where,
       hash: program,
       sizeBytes: source.length,
       principal: { uid, gid, groups: [...groups] },
       attachedAtMs: Date.now(),
-      broken,
       missingSinceMs: undefined,
     }
-    this.#attach(record, source)
-    return broken === undefined ? { status: 'attached' } : { status: 'broken', error: broken }
+    const attached = known ?? this.#unattached(directory, draft)
+    const trial = attached.tryOut(draft, source)
+    let taken = false
+    try {
+      const [where, broken] = await Promise.all([
+        this.#checkRights(directory, principal),
+        trial?.compiled.then(compileError) ?? this.#compile(source, principal),
+      ])
+      if (where === undefined) throw new VfsError('ENOENT', 'the directory is gone')
+      if (broken !== undefined && options?.keepBroken?.() === false)
+        return { status: 'broken', error: broken }
+      this.#attach(attached, { ...draft, path: where, broken }, source, trial)
+      taken = broken === undefined
+      return broken === undefined ? { status: 'attached' } : { status: 'broken', error: broken }
+    } finally {
+      if (!taken) trial?.drop()
+    }
   }
 
   #checkSize(source: Uint8Array): void {
@@ -267,40 +277,26 @@ export class ProgramEngine implements Compute {
   /** Why it does not compile, if it does not. */
   async #compile(source: Uint8Array, principal: Principal): Promise<GuestError | undefined> {
     const { sandbox, tenant, limits } = this.#engine
-    const outcome = await sandbox.check({ tenant, principal, source, limits })
-    switch (outcome.status) {
-      case 'ok':
-        return undefined
-      case 'failed':
-        return outcome.error
-      case 'over-limit':
-        if (outcome.limit === 'queue') throw new VfsError('EAGAIN', outcome.message)
-        return {
-          name: 'LimitError',
-          message: outcome.message,
-          stack: '',
-          line: undefined,
-          column: undefined,
-        }
-      case 'crashed':
-        throw new VfsError('EIO', `the program was not compiled: ${outcome.message}; try again`)
-      case 'unavailable':
-        throw new VfsError('ENOTSUP', outcome.message)
-    }
+    return compileError(await sandbox.check({ tenant, principal, source, limits }))
   }
 
-  #attach(record: ProgramRecord, source: Uint8Array): void {
+  #unattached(key: DirectoryKey, draft: Omit<ProgramRecord, 'path' | 'broken'>): AttachedProgram {
+    const record = { ...draft, path: undefined, broken: undefined }
+    const version = this.#engine.database.version(key)
+    return new AttachedProgram(this.#engine, record, { state: 'idle', version, restored: true })
+  }
+
+  #attach(
+    program: AttachedProgram,
+    record: ProgramRecord,
+    source: Uint8Array,
+    trial: Trial | undefined,
+  ): void {
     const engine = this.#engine
-    const { key } = record
     engine.database.attach(record, source)
-    let program = this.#programs.get(key)
-    if (program === undefined) {
-      const version = engine.database.version(key)
-      program = new AttachedProgram(engine, record, { state: 'idle', version, restored: true })
-      this.#programs.set(key, program)
-    }
-    engine.fileServer?.setProgram(key, entryOf(record))
-    program.replace(record, source)
+    this.#programs.set(record.key, program)
+    engine.fileServer?.setProgram(record.key, entryOf(record))
+    program.replace(record, source, trial)
   }
 
   detach(directory: DirectoryKey, principal: Principal): Promise<void> {
@@ -447,6 +443,29 @@ export class ProgramEngine implements Compute {
     const source = new Uint8Array(ask.source)
     const library = this.source(ask.directory)
     return runOnce(this.#engine, { ...ask, source, library }, take)
+  }
+}
+
+/** Why a program does not compile, if it does not. Throws where that is not known. */
+function compileError(outcome: CheckOutcome): GuestError | undefined {
+  switch (outcome.status) {
+    case 'ok':
+      return undefined
+    case 'failed':
+      return outcome.error
+    case 'over-limit':
+      if (outcome.limit === 'queue') throw new VfsError('EAGAIN', outcome.message)
+      return {
+        name: 'LimitError',
+        message: outcome.message,
+        stack: '',
+        line: undefined,
+        column: undefined,
+      }
+    case 'crashed':
+      throw new VfsError('EIO', `the program was not compiled: ${outcome.message}; try again`)
+    case 'unavailable':
+      throw new VfsError('ENOTSUP', outcome.message)
   }
 }
 

@@ -16,7 +16,14 @@ import type {
   Validation,
   Volume,
 } from '../file-server/types.ts'
-import type { RunLimits, RunOutcome, RunResult, Sandbox, Usage } from '../sandbox/types.ts'
+import type {
+  CheckOutcome,
+  RunLimits,
+  RunOutcome,
+  RunResult,
+  Sandbox,
+  Usage,
+} from '../sandbox/types.ts'
 import { releaseSpool } from './result-files.ts'
 import { outcomeError, runError, type RunError } from './run-error.ts'
 
@@ -38,6 +45,8 @@ export interface Job {
   readonly onTry?: () => void
   /** A try ended; what it saw is looked at once more. */
   readonly onEnd?: () => void
+  /** Hears of each try whether the program compiles, before its outcome. */
+  readonly onCompiled?: (outcome: CheckOutcome) => void
 }
 
 export type FreshRun =
@@ -49,6 +58,8 @@ export type FreshRun =
       readonly usage: Usage
       /** Owned by the receiver. */
       readonly inputs: InputSession
+      /** As of `InputSession.readableMode` for the principal's group. */
+      readonly readableMode: number
       /** Every identity held at the end, not only but for growth. */
       readonly exact: boolean
     }
@@ -117,6 +128,7 @@ async function runOnce(
   })
   const cancel = (): void => run.cancel()
   opened.catch(cancel)
+  if (job.onCompiled !== undefined) void run.compiled.then(job.onCompiled)
   job.signal.addEventListener('abort', cancel, { once: true })
   if (job.signal.aborted) cancel()
   try {
@@ -140,7 +152,8 @@ async function settle(
     if (!isDecidedByInputs(outcome))
       return { ok: false, error: outcomeError(outcome), usage, inputs: undefined, exact: true }
     job.onEnd?.()
-    const exact = (await inputs.validate('look')).holds
+    const { gid } = job.principal
+    const { holds: exact, readableMode } = await inputs.conclude(gid)
     // What goes over a limit is not tried again at once: it would likely take as long again.
     const validation =
       exact || outcome.status === 'over-limit' ? HOLDS : await inputs.validate('end')
@@ -149,7 +162,8 @@ async function settle(
     if (outcome.status !== 'ok')
       return { ok: false, error: outcomeError(outcome), usage, inputs, exact }
     const { results, spoolFd } = outcome
-    return { ok: true, results, spoolFd, usage, inputs, exact }
+    const mode = exact ? readableMode : await inputs.readableMode(gid)
+    return { ok: true, results, spoolFd, usage, inputs, readableMode: mode, exact }
   } finally {
     if (!kept) {
       inputs?.close()
@@ -170,17 +184,13 @@ function isDecidedByInputs(outcome: RunOutcome): outcome is Decided {
 }
 
 async function openInputs({ volume, directory, principal }: Job): Promise<InputSession> {
-  const [allowed, session] = await Promise.allSettled([
-    volume.access(directory, principal, 'rx'),
-    volume.inputs(directory, principal),
-  ])
-  if (allowed.status === 'fulfilled' && allowed.value && session.status === 'fulfilled')
-    return session.value
-  if (session.status === 'fulfilled') session.value.close()
-  for (const { status, reason } of [allowed, session] as PromiseRejectedResult[])
-    if (status === 'rejected' && errnoOf(reason) !== 'EACCES') throw reason
-  throw runError(
-    'rights',
-    `uid ${principal.uid}, for whom the program runs, may not read this directory; let it, or attach the program as somebody who may`,
-  )
+  try {
+    return await volume.inputs(directory, principal)
+  } catch (error) {
+    if (errnoOf(error) !== 'EACCES') throw error
+    throw runError(
+      'rights',
+      `uid ${principal.uid}, for whom the program runs, may not read this directory; let it, or attach the program as somebody who may`,
+    )
+  }
 }

@@ -72,7 +72,7 @@ export class ResultsStore {
   /** Stores a set whole or not at all; a RunError says why it could not. */
   async write(
     results: readonly RunResult[],
-    describe: (results: readonly PublishedResult[]) => Promise<Manifest>,
+    describe: (results: readonly PublishedResult[]) => Manifest,
   ): Promise<StoredSet> {
     const spare = this.#spares.pop()
     const incoming = spare ?? this.#temporary()
@@ -83,7 +83,7 @@ export class ResultsStore {
         files: this.#files,
         spare: spare && path.join(spare, SPARE_RESULT),
         measured: async (published) => {
-          manifest = await describe(published)
+          manifest = describe(published)
           const file = path.join(incoming, MANIFEST_NAME)
           await this.#files.writeFile(file, encodeManifest(manifest), { mode: 0o600 })
         },

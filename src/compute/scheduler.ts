@@ -83,12 +83,17 @@ export class Scheduler {
     return this.#urgent.size + this.#patient.size
   }
 
+  /** A run that starts at once; undefined: there is no room for it now. */
+  enterNow(uid: number): Ticket | undefined {
+    if (this.#running >= this.#concurrent) return undefined
+    this.#count(uid, 1)
+    return this.#ticket(uid, undefined, Promise.resolve())
+  }
+
   /** Throws a RunError (EAGAIN) when the user's line is full. */
   enter(urgent: boolean, uid: number): Ticket {
-    if (this.#running < this.#concurrent) {
-      this.#count(uid, 1)
-      return this.#ticket(uid, undefined, Promise.resolve())
-    }
+    const now = this.enterNow(uid)
+    if (now !== undefined) return now
     if (this.#urgent.of(uid) + this.#patient.of(uid) >= this.#queued)
       throw runError(
         'limit',

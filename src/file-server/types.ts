@@ -73,11 +73,27 @@ export interface InputSession {
    * writers of this mount passes. Dirty mapped pages are synced before an identity is compared.
    */
   validate(when: 'look' | 'end'): Promise<Validation>
+  /** Both at once: whether all hold for a look now, and, if so, `readableMode`. */
+  conclude(gid: number): Promise<{ readonly holds: boolean; readonly readableMode: number }>
   identities(): readonly InputIdentity[]
   /** Permission bits (0o444 mask) that every input file, its directory, and the gid allow: how far
    * beyond the principal a result may be readable. Group bit only if each input has `gid` or is open to all. */
   readableMode(gid: number): Promise<number>
   close(): void
+}
+
+export interface DirectoryAttributes {
+  readonly uid: number
+  readonly gid: number
+  readonly mode: number
+  readonly mtimeNs: bigint
+}
+
+export interface DirectorySurvey extends DirectoryAttributes {
+  /** As of `pathOf`. */
+  readonly path?: string
+  /** As of `access` with 'wx'. */
+  readonly mayChange: boolean
 }
 
 /** A backing directory, read as a principal. Needs no mount. */
@@ -87,13 +103,16 @@ export interface Volume {
   keyOf(path: string): Promise<DirectoryKey>
   /** Path relative to the volume's root where the directory is now; undefined if it is gone. */
   pathOf(key: DirectoryKey): Promise<string | undefined>
-  stat(key: DirectoryKey): Promise<{ uid: number; gid: number; mode: number; mtimeNs: bigint }>
+  stat(key: DirectoryKey): Promise<DirectoryAttributes>
   /** May `principal` do this in the directory itself (as access(2), with ACLs)? */
   access(
     key: DirectoryKey,
     principal: Principal,
     mode: 'r' | 'w' | 'x' | 'rx' | 'wx',
   ): Promise<boolean>
+  /** What it takes to decide whether `principal` may attach a program there, in one look. */
+  survey(key: DirectoryKey, principal: Principal): Promise<DirectorySurvey>
+  /** EACCES if the principal may not list and search the directory. */
   inputs(key: DirectoryKey, principal: Principal): Promise<InputSession>
   /** An input session as it was before a restart, from persisted identities. */
   restoreInputs(

@@ -5,7 +5,9 @@ import { DEFAULT_RUN_LIMITS } from '../config/limits.ts'
 import { VfsError } from '../errors.ts'
 import { toVfsError } from './native-error.ts'
 import type {
+  DirectoryAttributes,
   DirectoryKey,
+  DirectorySurvey,
   InputAttributes,
   InputIdentity,
   InputSession,
@@ -45,7 +47,7 @@ class DirectoryVolume implements Volume {
     return vfs(this.native().pathOf(key))
   }
 
-  stat(key: DirectoryKey): Promise<{ uid: number; gid: number; mode: number; mtimeNs: bigint }> {
+  stat(key: DirectoryKey): Promise<DirectoryAttributes> {
     return vfs(this.native().stat(key))
   }
 
@@ -55,6 +57,10 @@ class DirectoryVolume implements Volume {
     mode: 'r' | 'w' | 'x' | 'rx' | 'wx',
   ): Promise<boolean> {
     return vfs(this.native().access(key, principal, ACCESS_BITS[mode]))
+  }
+
+  survey(key: DirectoryKey, principal: Principal): Promise<DirectorySurvey> {
+    return vfs(this.native().survey(key, principal))
   }
 
   async inputs(key: DirectoryKey, principal: Principal): Promise<InputSession> {
@@ -105,6 +111,10 @@ class Inputs implements InputSession {
 
   validate(when: 'look' | 'end'): Promise<Validation> {
     return vfs(this.native().validate(when))
+  }
+
+  conclude(gid: number): Promise<{ holds: boolean; readableMode: number }> {
+    return vfs(this.native().conclude(gid))
   }
 
   identities(): readonly InputIdentity[] {

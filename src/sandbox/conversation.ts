@@ -22,10 +22,12 @@ export interface Compiled {
   readonly retire: boolean
 }
 
+/** `meanwhile` may say more to the worker, which gets to it once it has compiled. */
 export async function compile(
   worker: Worker,
   source: Uint8Array,
   library: Uint8Array | undefined,
+  meanwhile?: () => void,
 ): Promise<Compiled> {
   worker.send({
     type: 'load',
@@ -35,29 +37,16 @@ export async function compile(
   for (const bytes of library === undefined ? [source] : [source, library])
     for (let at = 0; at < bytes.length; at += TAIL_BYTES)
       worker.send({ type: 'bytes' }, bytes.subarray(at, at + TAIL_BYTES))
+  meanwhile?.()
   const { message } = await worker.next()
   if (message.type !== 'compiled') throw worker.violation(`${message.type} came, not compiled`)
   return message
 }
 
-/** Runs what the worker has compiled. */
-export async function execute(
-  worker: Worker,
-  request: RunRequest,
-  spoolDirectory: string,
-): Promise<{ answer: Answer; retire: boolean }> {
-  const conversation = new Conversation(worker, request, spoolDirectory)
-  try {
-    return await conversation.hold()
-  } catch (error) {
-    conversation.dropSpool()
-    throw error
-  }
-}
-
 type Entries = readonly (readonly [name: string, kind: Kind])[]
 
-class Conversation {
+/** One run, from the word to begin to its answer. */
+export class Conversation {
   readonly #worker: Worker
   readonly #request: RunRequest
   readonly #spoolDirectory: string
@@ -78,9 +67,23 @@ class Conversation {
     this.#spoolDirectory = spoolDirectory
   }
 
-  async hold(): Promise<{ answer: Answer; retire: boolean }> {
+  /** The worker is to run what it has compiled, or compiles just now. */
+  begin(): void {
     const { seed, nowMs, limits } = this.#request
     this.#worker.send({ type: 'run', seed: Buffer.from(seed).toString('hex'), nowMs, limits })
+  }
+
+  /** Serves the run to its end. `retire`: the worker is to be ended. */
+  async hold(): Promise<{ answer: Answer; retire: boolean }> {
+    try {
+      return await this.#serveToEnd()
+    } catch (error) {
+      this.#dropSpool()
+      throw error
+    }
+  }
+
+  async #serveToEnd(): Promise<{ answer: Answer; retire: boolean }> {
     for (;;) {
       const { message, tail } = await this.#worker.next()
       switch (message.type) {
@@ -121,7 +124,7 @@ class Conversation {
     }
   }
 
-  dropSpool(): void {
+  #dropSpool(): void {
     if (this.#spoolFd !== undefined) closeSync(this.#spoolFd)
     this.#spoolFd = undefined
   }
@@ -220,7 +223,7 @@ class Conversation {
 
   #finish(error: GuestError | undefined, spooled: boolean): Answer {
     if (error !== undefined) {
-      this.dropSpool()
+      this.#dropSpool()
       return { status: 'failed', phase: 'run', error }
     }
     const rest = this.#text.decode()
@@ -231,7 +234,7 @@ class Conversation {
   #inlineResults(): Answer {
     if (this.#inlineBytes !== this.#outputBytes)
       throw this.#worker.violation('its results have not the sizes that it names')
-    this.dropSpool()
+    this.#dropSpool()
     const bytes = Buffer.concat(this.#inline)
     let offset = 0
     const results: RunResult[] = []

@@ -2,7 +2,7 @@
 import { tmpdir } from 'node:os'
 import type { Principal } from '../file-server/types.ts'
 import { DEFAULT_RUN_LIMITS } from '../config/limits.ts'
-import { type Answer, compile, execute } from './conversation.ts'
+import { type Answer, compile, Conversation } from './conversation.ts'
 import { holds, type Job, type Member, ownerOf, Pool, PoolRefusal } from './pool.ts'
 import type {
   CheckOutcome,
@@ -44,32 +44,12 @@ class WorkerSandbox implements Sandbox {
   }
 
   async check(request: Omit<Asked, 'library'>): Promise<CheckOutcome> {
-    const asked = { ...request, library: undefined }
-    const outcome = await this.#perform(asked, () => Promise.resolve(NOTHING_EMITTED)).outcome
-    switch (outcome.status) {
-      case 'ok':
-        return { status: 'ok' }
-      case 'failed':
-        return { status: 'failed', error: outcome.error }
-      case 'over-limit':
-        return { status: 'over-limit', limit: outcome.limit, message: outcome.message }
-      case 'cancelled':
-        return { status: 'crashed', message: 'the sandbox was closed' }
-      case 'crashed':
-      case 'unavailable':
-        return { status: outcome.status, message: outcome.message }
-      case 'store-full':
-        return { status: 'crashed', message: outcome.message } // compiling emits nothing
-    }
+    const { outcome } = this.#perform({ ...request, library: undefined }, undefined)
+    return checkOf(await outcome)
   }
 
   run(request: RunRequest): Run {
-    return this.#perform(request, async (member) => {
-      member.loaded = undefined
-      const { answer, retire } = await execute(member.worker, request, this.#spoolDirectory)
-      if (retire) member.worker.kill({ kind: 'cancelled' })
-      return answer
-    })
+    return this.#perform(request, request)
   }
 
   warm(tenant: string, principal: Principal): void {
@@ -84,11 +64,26 @@ class WorkerSandbox implements Sandbox {
     return this.#pool.close()
   }
 
-  /** Compiles in a worker, unless that very program is compiled there, then does `work`. */
-  #perform(asked: Asked, work: (member: Member) => Promise<Answer>): Run {
+  /** Compiles in a worker, unless that very program is compiled there, and then runs it, if `request`
+   * says how. */
+  #perform(asked: Asked, request: RunRequest | undefined): Run {
+    const compiled = Promise.withResolvers<CheckOutcome>()
+    let ended = false
+    const run = (outcome: Promise<RunOutcome>, cancel: () => void): Run => ({
+      outcome: outcome.then((known) => {
+        ended = true
+        compiled.resolve(checkOf(known))
+        return known
+      }),
+      compiled: compiled.promise,
+      // The worker may be another run's by then.
+      cancel: () => {
+        if (!ended) cancel()
+      },
+    })
     const tooLarge = overProgramLimit(asked)
     if (tooLarge !== undefined)
-      return { outcome: Promise.resolve({ ...tooLarge, usage: NO_USAGE }), cancel: () => undefined }
+      return run(Promise.resolve({ ...tooLarge, usage: NO_USAGE }), () => undefined)
 
     const { tenant, source, library } = asked
     const owner = ownerOf(tenant, asked.principal)
@@ -104,24 +99,24 @@ class WorkerSandbox implements Sandbox {
         return { ...refused(error), usage: NO_USAGE }
       }
       worker = member.worker
-      return this.#converse(member, job, asked.limits, work)
+      return this.#converse(member, job, asked.limits, request, () =>
+        compiled.resolve({ status: 'ok' }),
+      )
     }
-    return {
-      outcome: converse(),
-      cancel: () => {
-        if (!ticket.cancel()) worker?.kill({ kind: 'cancelled' })
-      },
-    }
+    return run(converse(), () => {
+      if (!ticket.cancel()) worker?.kill({ kind: 'cancelled' })
+    })
   }
 
   async #converse(
     member: Member,
     job: Job,
     limits: RunLimits,
-    work: (member: Member) => Promise<Answer>,
+    request: RunRequest | undefined,
+    onCompiled: () => void,
   ): Promise<RunOutcome> {
     // The worker is at work while the watch takes down where it stands.
-    const answered = this.#answer(member, job, limits, work)
+    const answered = this.#answer(member, job, limits, request, onCompiled)
     const watched = this.#watch.start(member.worker, limits)
     const answer = await answered.catch((error: unknown) => {
       const death =
@@ -140,24 +135,56 @@ class WorkerSandbox implements Sandbox {
     member: Member,
     job: Job,
     limits: RunLimits,
-    work: (member: Member) => Promise<Answer>,
+    request: RunRequest | undefined,
+    onCompiled: () => void,
   ): Promise<Answer> {
     const { worker } = member
+    const conversation =
+      request === undefined ? undefined : new Conversation(worker, request, this.#spoolDirectory)
     const fits = sameLimits(worker.limits, limits)
-    if (!fits || !holds(member, job)) {
+    if (fits && holds(member, job)) {
+      conversation?.begin()
+    } else {
       if (!fits || member.loaded !== undefined) await worker.renew(limits)
       member.loaded = undefined
-      const { error, retire } = await compile(worker, job.source, job.library)
-      if (retire) worker.kill({ kind: 'cancelled' })
+      const { error, retire } = await compile(worker, job.source, job.library, () =>
+        conversation?.begin(),
+      )
+      // With the run under way it is the run's to say.
+      if (retire && (error !== undefined || conversation === undefined))
+        worker.kill({ kind: 'cancelled' })
       if (error !== undefined) return answerOfError('compile', error)
       member.loaded = job
     }
-    const answer = await work(member)
+    onCompiled()
+    if (conversation === undefined) return NOTHING_EMITTED
+    member.loaded = undefined
+    const { answer, retire } = await conversation.hold()
+    if (retire) worker.kill({ kind: 'cancelled' })
     return answer.status === 'failed' ? answerOfError('run', answer.error) : answer
   }
 }
 
 const NOTHING_EMITTED: Answer = { status: 'ok', results: [], spoolFd: undefined }
+
+/** What an outcome tells of compiling alone. */
+function checkOf(outcome: RunOutcome): CheckOutcome {
+  switch (outcome.status) {
+    case 'ok':
+      return { status: 'ok' }
+    case 'failed':
+      return outcome.phase === 'run' ? { status: 'ok' } : { status: 'failed', error: outcome.error }
+    case 'over-limit':
+      return { status: 'over-limit', limit: outcome.limit, message: outcome.message }
+    case 'cancelled':
+      return { status: 'crashed', message: 'it was cancelled, or the sandbox was closed' }
+    case 'crashed':
+    case 'unavailable':
+      return { status: outcome.status, message: outcome.message }
+    case 'store-full':
+      return { status: 'crashed', message: outcome.message } // compiling emits nothing
+  }
+}
 
 function overProgramLimit({ source, library, limits }: Asked): Answer | undefined {
   const sizeBytes = Math.max(source.length, library?.length ?? 0)

@@ -87,6 +87,8 @@ export type RunOutcome = (
 
 export interface Run {
   readonly outcome: Promise<RunOutcome>
+  /** Known before the outcome: whether the program compiles. Never rejects. */
+  readonly compiled: Promise<CheckOutcome>
   /** Kills it; the outcome becomes `cancelled`. Idempotent. */
   cancel(): void
 }

@@ -15,6 +15,7 @@ const firstLimits = JSON.parse(process.argv[2] ?? '') as RunLimits
 await warmUp(firstLimits)
 // The isolate that waits before the first program is known.
 let slot: GuestSlot = createGuestSlot(firstLimits)
+let runnable = false
 
 // Nobody is counted here but this process where it has a user namespace; elsewhere the number would
 // be that of all the user's processes.
@@ -40,10 +41,14 @@ async function serve({ message }: Received): Promise<void> {
       const program = receiveBytes(message.programBytes)
       const library = message.libraryBytes < 0 ? undefined : receiveBytes(message.libraryBytes)
       const error = clip(slot.compile(program, library))
+      runnable = error === undefined
       send({ type: 'compiled', error, retire: slot.poisoned() })
       return
     }
     case 'run': {
+      // Sent along with what turned out not to compile.
+      if (!runnable) return
+      runnable = false
       const host = new SocketHost(message.limits)
       const seed = Buffer.from(message.seed, 'hex')
       const error = clip(await slot.run(host, { seed, nowMs: message.nowMs }))

@@ -5,14 +5,16 @@
  *     worker                               daemon
  *     ready                             →
  *                                       ←  load, bytes…          a program, and a library or none
+ *                                       ←  run                    perhaps before the next answer
  *     compiled                          →
- *                                       ←  run
  *     open | stat | list | next | spool →  one at a time
  *                                       ←  opened | attributes | entries | spool | refused
  *     log (no answer)                   →
  *     results…, bytes…, done            →
  *                                       ←  renew                 a fresh isolate
  *     ready                             →
+ *
+ * A `run` of what did not compile is passed over.
  *
  * A run's results are consecutive ranges of one stream of bytes, in the order of their names in
  * `results`: the `bytes` frames of the end, or, once they outgrow INLINE_BYTES, the spool file.

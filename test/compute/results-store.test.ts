@@ -76,7 +76,7 @@ test('inline results and ranges of a spool become files, sizes and etags', () =>
     ]
     const store = new ResultsStore(path.join(folder, 'results'), { spares: 0 })
     await store.open()
-    const { folder: set } = await store.write(results, async (results) => ({
+    const { folder: set } = await store.write(results, (results) => ({
       ...MANIFEST,
       results,
     }))
@@ -99,7 +99,7 @@ test('a spool that is shorter than it was said to be is refused', () =>
     const store = new ResultsStore(path.join(folder, 'results'), { spares: 0 })
     await store.open()
     const results = [{ name: 'x', spool: { fd, offset: 1, sizeBytes: 3 } }]
-    const write = store.write(results, async () => MANIFEST)
+    const write = store.write(results, () => MANIFEST)
     assert.match(await write.then(String, String), /wrote less of a result than it said/)
     assert.equal(readdirSync(path.join(folder, 'results/.incoming')), [])
     closeSync(fd)
@@ -112,7 +112,7 @@ test('a set that was made ahead holds what was written, and nothing else', () =>
     for (const [version, names] of [[], ['a'], ['a', 'b', 'c'], ['x']].entries()) {
       await store.close()
       const results = names.map((name) => text(name, name + version))
-      const { folder: set } = await store.write(results, async (published) => ({
+      const { folder: set } = await store.write(results, (published) => ({
         ...MANIFEST,
         version,
         results: published,
@@ -131,10 +131,10 @@ test('a name that leaves the folder is refused, whoever let it through', () =>
     const store = new ResultsStore(folder, { spares: 0 })
     await store.open()
     for (const name of ['../x', 'a/b', '..', '.', '', '.hidden', 'n\0l', 'x'.repeat(256)]) {
-      const write = store.write([text(name, '')], async () => MANIFEST)
+      const write = store.write([text(name, '')], () => MANIFEST)
       assert.match(await write.then(String, String), /name of a result/)
     }
-    const twice = store.write([text('a', ''), text('a', '')], async () => MANIFEST)
+    const twice = store.write([text('a', ''), text('a', '')], () => MANIFEST)
     assert.match(await twice.then(String, String), /name of a result/)
   }))
 
@@ -143,11 +143,11 @@ test('versions are listed newest first; what is not whole is not loaded', () =>
     const store = new ResultsStore(folder, { spares: 0 })
     await store.open()
     for (const version of [9, 10, 2])
-      await store.write([text('x', '')], async (results) => ({ ...MANIFEST, version, results }))
+      await store.write([text('x', '')], (results) => ({ ...MANIFEST, version, results }))
     assert.equal(await store.versions('k'), [10, 9, 2])
     await store.remove('k', 10)
     assert.equal(await store.versions('k'), [9, 2])
-    await store.write([], async () => ({ ...MANIFEST, key: 'other' }))
+    await store.write([], () => ({ ...MANIFEST, key: 'other' }))
     await store.removeOthers(['k'])
     assert.equal(await store.versions('other'), [])
     await store.removeAll('k')

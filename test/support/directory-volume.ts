@@ -73,7 +73,17 @@ export class DirectoryVolume implements Volume {
     return may(await fs.stat(this.absolute(key), { bigint: true }), principal, mode)
   }
 
+  async survey(key: DirectoryKey, principal: Principal) {
+    const [attributes, mayChange] = await Promise.all([
+      this.stat(key),
+      this.access(key, principal, 'wx'),
+    ])
+    return { ...attributes, path: this.#find(key, '') ?? '', mayChange }
+  }
+
   async inputs(key: DirectoryKey, principal: Principal): Promise<InputSession> {
+    if (!(await this.access(key, principal, 'rx')))
+      throw new VfsError('EACCES', 'the principal may not read the directory')
     return new DirectoryInputs(this, this.absolute(key), principal, [])
   }
 
@@ -165,6 +175,11 @@ class DirectoryInputs implements InputSession {
       if (!same) return { holds: false, path: before.path, why: 'changed' }
     }
     return { holds: true }
+  }
+
+  async conclude() {
+    const { holds } = await this.validate('look')
+    return { holds, readableMode: await this.readableMode() }
   }
 
   identities(): readonly InputIdentity[] {

@@ -47,7 +47,6 @@ export class FakeSandbox implements Sandbox {
   }
 
   run(request: RunRequest): Run {
-    this.runs += 1
     this.#going += 1
     const abort = new AbortController()
     const cancelled = new Promise<RunOutcome>((resolve) =>
@@ -56,11 +55,24 @@ export class FakeSandbox implements Sandbox {
     const outcome = Promise.race([this.#play(request, abort.signal), cancelled]).finally(
       () => (this.#going -= 1),
     )
-    return { outcome, cancel: () => abort.abort() }
+    const check = (): Promise<CheckOutcome> => this.check(request)
+    return {
+      outcome,
+      // Only who asks is counted.
+      get compiled() {
+        return check()
+      },
+      cancel: () => abort.abort(),
+    }
   }
 
   async #play(request: RunRequest, signal: AbortSignal): Promise<RunOutcome> {
     const text = Buffer.from(request.source).toString()
+    if (text.startsWith('syntax-error')) {
+      const error = guestError('SyntaxError', 'unexpected token')
+      return { status: 'failed', phase: 'compile', error, usage: USAGE }
+    }
+    this.runs += 1
     const guest = this.guests[text.split(' ', 1)[0] ?? '']
     if (guest === undefined) throw new Error(`no guest for ${text}`)
     try {
