@@ -28,7 +28,7 @@ struct Validation {
 // One run's view of its inputs: everything is looked up at and below the program's directory with
 // the principal's rights, and the identity of all that was looked at, found or not, is kept.
 // Calls may block on the disk, come from any thread, and throw Failure. It holds no descriptor, so
-// that thousands of published sets cost none.
+// that thousands of published sets cost none, but for those few that are looked at all the time.
 class InputSession {
  public:
   struct Opened {
@@ -48,6 +48,9 @@ class InputSession {
   std::vector<Entry> list(const std::string& path);
 
   Validation validate(Look look);
+  // Keeps the directory open from the first `hold` to the last `release`. Neither throws.
+  void hold();
+  void release();
   size_t size() const;
   std::vector<Identity> identities() const;
   // See `readableMode` in types.ts.
@@ -63,9 +66,16 @@ class InputSession {
   bool is_too_recent(const Attributes& attributes) const;
   Validation check(int directory, const Identity& identity, Look look, WriterRegistry* registry);
 
+  // The directory, if it is still there.
+  std::shared_ptr<const UniqueFd> directory();
+
   const std::shared_ptr<Volume> volume_;
   const std::string key_;
   const Principal principal_;
+
+  std::mutex held_mutex_;
+  size_t holders_ = 0;
+  std::shared_ptr<const UniqueFd> held_;
 
   mutable std::shared_mutex mutex_;
   std::vector<Identity> identities_;

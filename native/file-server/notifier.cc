@@ -62,6 +62,13 @@ void Notifier::wake_poll(uint64_t kernel_handle) {
   push({FUSE_NOTIFY_POLL, kernel_handle, 0, 0, {}, {}});
 }
 
+int Notifier::forget_size(uint64_t node) const {
+  // Nothing is stored, behind the end of any file.
+  constexpr uint64_t beyond = uint64_t{1} << 61;
+  const fuse_notify_store_out out{node, beyond, 0, 0};
+  return write_notice(device_, FUSE_NOTIFY_STORE, &out, sizeof out, nullptr);
+}
+
 void Notifier::after(std::function<void()> callback) {
   push({kCallback, 0, 0, 0, {}, std::move(callback)});
 }

@@ -26,6 +26,9 @@ class Notifier {
   // only.
   void invalidate_inode(uint64_t node, int64_t offset = 0, int64_t length = 0);
   void wake_poll(uint64_t kernel_handle);
+  // At once, since it takes no lock that a request could hold: size and times of this node are to be
+  // asked for, and attributes on their way to the kernel are dropped. ENOENT: it knows no such node.
+  int forget_size(uint64_t node) const;
   // Called on the notifier's thread once everything queued before is through.
   void after(std::function<void()> callback);
   // Returns when everything queued before is through, false after the time-out.

@@ -64,17 +64,46 @@ constexpr size_t kMaxDepth = 64;
 
 }  // namespace
 
-Validation InputSession::validate(Look look) {
-  UniqueFd directory;
+std::shared_ptr<const UniqueFd> InputSession::directory() {
+  std::shared_ptr<const UniqueFd> held;
+  {
+    const std::lock_guard lock(held_mutex_);
+    held = held_;
+  }
+  if (!held) return std::make_shared<const UniqueFd>(volume_->open_for_reading(key_));
+  Attributes attributes;
+  if (read_attributes(held->get(), attributes) != 0 || attributes.nlink == 0)
+    throw Failure(ESTALE, "the directory is gone");
+  return held;
+}
+
+void InputSession::hold() {
+  const std::lock_guard lock(held_mutex_);
+  // A path is to be verified each time, so there a descriptor would not do.
+  if (++holders_ > 1 || !volume_->has_handles()) return;
   try {
-    directory = volume_->open_for_reading(key_);
+    held_ = std::make_shared<const UniqueFd>(volume_->open_for_reading(key_));
+  } catch (const Failure&) {
+    // The next look says so.
+  }
+}
+
+void InputSession::release() {
+  const std::lock_guard lock(held_mutex_);
+  if (--holders_ == 0) held_ = nullptr;
+}
+
+Validation InputSession::validate(Look look) {
+  std::shared_ptr<const UniqueFd> directory;
+  try {
+    directory = this->directory();
   } catch (const Failure&) {
     return {false, "", "the directory is gone"};
   }
   const auto registry = volume_->registry();
   const std::shared_lock lock(mutex_);
   for (const Identity& identity : identities_) {
-    Validation validation = check(directory.get(), identity, look, registry.get());
+    Validation validation = check(directory->get(), identity, look, registry.get());
     if (!validation.holds) return validation;
   }
   return {};

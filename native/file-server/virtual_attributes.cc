@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kSecondNs = 1'000'000'000;
 // A version of a result never changes.
 constexpr uint64_t kForeverNs = uint64_t{86'400} * kSecondNs;
+constexpr uint64_t kSealedSeconds = 3'600;
 
 // Above the inode numbers of the usual file systems, and still exact in a double.
 constexpr uint64_t kFirstIno = uint64_t{1} << 52;
@@ -145,6 +146,26 @@ void VirtualFiles::reply_entry(Request& request, const VirtualNodePtr& node,
   if (request.reply_with(out) != 0) nodes_.forget(node->id, 1);
 }
 
+void VirtualFiles::reply_result(Request& request, const VirtualNodePtr& node) {
+  fuse_entry_out out{};
+  out.nodeid = node->id;
+  out.generation = 1;
+  out.attr = result_attributes(*node, *node->bound());
+  if (seal(*node))
+    out.entry_valid = kSealedSeconds;
+  else
+    out.attr_valid = kForeverNs / kSecondNs;
+  if (request.reply_with(out) != 0) nodes_.forget(node->id, 1);
+}
+
+// Of a version: good for ever, but where the name is sealed they must be asked for each time, as the
+// name may stand for another version by then.
+void VirtualFiles::reply_result_attributes(Request& request, VirtualNode& node,
+                                           const BoundResult& bound) {
+  if (node.sealed) session_->notifier().forget_size(node.id);
+  reply_attributes(request, result_attributes(node, bound), node.sealed ? 0 : kForeverNs);
+}
+
 void VirtualFiles::reply_attributes(Request& request, const fuse_attr& attributes,
                                     uint64_t valid_ns) {
   if (request.opcode() == wire::kStatx) {
@@ -169,12 +190,17 @@ void VirtualFiles::getattr(Request& request, const VirtualNodePtr& node) {
     case VirtualKind::last:
       return reply_attributes(request, attributes(*node), validity_ns(*node));
     case VirtualKind::result:
-      if (const auto bound = node->bound())
-        return reply_attributes(request, result_attributes(*node, *bound), kForeverNs);
+      if (const auto bound = node->bound()) {
+        const auto* in = request.arg<fuse_getattr_in>();
+        const bool by_handle = in != nullptr && (in->getattr_flags & FUSE_GETATTR_FH) != 0;
+        const int error = by_handle ? 0 : overtaken(request, *node);
+        if (error != 0) return void(request.reply_error(error));
+        return reply_result_attributes(request, *node, *bound);
+      }
       return resolve(request, node, [this, node](Request& waiting) {
         std::shared_ptr<const BoundResult> bound;
         if (const int error = settle(node, bound)) return waiting.reply_error(error) == 0;
-        reply_attributes(waiting, result_attributes(*node, *bound), kForeverNs);
+        reply_result_attributes(waiting, *node, *bound);
         return true;
       });
     case VirtualKind::compute:
@@ -224,6 +250,7 @@ void VirtualFiles::setattr(Request& request, const VirtualNodePtr& node) {
 void VirtualFiles::getxattr(Request& request, const VirtualNode& node) const {
   const auto* in = request.arg<fuse_getxattr_in>();
   if (in == nullptr) return void(request.reply_error(EINVAL));
+  if (const int error = overtaken(request, node)) return void(request.reply_error(error));
   const std::string_view name = request.name(sizeof *in);
   const auto bound = node.bound();
   if (!bound || !name.starts_with(kXattrPrefix)) return void(request.reply_error(ENODATA));
@@ -248,6 +275,7 @@ void VirtualFiles::getxattr(Request& request, const VirtualNode& node) const {
 void VirtualFiles::listxattr(Request& request, const VirtualNode& node) const {
   const auto* in = request.arg<fuse_getxattr_in>();
   if (in == nullptr) return void(request.reply_error(EINVAL));
+  if (const int error = overtaken(request, node)) return void(request.reply_error(error));
   std::string names;
   const auto add = [&](std::string_view name) {
     names += kXattrPrefix;

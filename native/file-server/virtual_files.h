@@ -14,6 +14,7 @@
 
 #include "handles.h"
 #include "program_table.h"
+#include "result_files.h"
 #include "upcalls.h"
 #include "virtual_layer.h"
 #include "virtual_nodes.h"
@@ -37,6 +38,7 @@ struct ReservedNames {
 //
 // virtual_names.cc: reserved names in ordinary directories. virtual_results.cc: `.results` and below.
 // virtual_handles.cc: what TypeScript reads and writes. virtual_attributes.cc: attributes.
+// result_seal.cc: opening an unchanged result without a lookup.
 class VirtualFiles final : public VirtualLayer {
  public:
   VirtualFiles(std::shared_ptr<Volume> volume, ReservedNames names, Upcalls& upcalls);
@@ -74,8 +76,9 @@ class VirtualFiles final : public VirtualLayer {
   };
   struct Handle {
     VirtualNodePtr node;
+    IoUse io;                         // of a result
     std::optional<uint64_t> number;   // TypeScript's
-    UniqueFd fd;                      // of a result
+    std::shared_ptr<const UniqueFd> fd;  // of a result
     std::vector<ListedName> listing;  // of a directory, as it was when it was opened
   };
   using HandlePtr = std::shared_ptr<Handle>;
@@ -98,6 +101,8 @@ class VirtualFiles final : public VirtualLayer {
   void reply_entry(Request& request, const VirtualNodePtr& node, const fuse_attr& attributes,
                    uint64_t entry_ns);
   static void reply_attributes(Request& request, const fuse_attr& attributes, uint64_t valid_ns);
+  void reply_result(Request& request, const VirtualNodePtr& node);
+  void reply_result_attributes(Request& request, VirtualNode& node, const BoundResult& bound);
   void getattr(Request& request, const VirtualNodePtr& node);
   void setattr(Request& request, const VirtualNodePtr& node);
   void getxattr(Request& request, const VirtualNode& node) const;
@@ -120,6 +125,16 @@ class VirtualFiles final : public VirtualLayer {
   void seek_result(Request& request);
   void read_directory(Request& request);
 
+  // ---- result_seal.cc
+  bool may_seal() const;
+  // For the LOOKUP that is being answered: true if its entry may be valid for long, and its
+  // attributes not at all; false: the other way round.
+  bool seal(VirtualNode& node);
+  bool holds_now(const VirtualNode& node) const;
+  // ESTALE for a look by path at a version that no longer holds.
+  int overtaken(const Request& request, const VirtualNode& node) const;
+  bool may_open(const Request& request, VirtualNode& node) const;
+
   // ---- virtual_handles.cc
   void open(Request& request, const VirtualNodePtr& node);
   bool reply_open(Request& request, const VirtualNodePtr& node, const UpcallReply& reply,
@@ -137,8 +152,10 @@ class VirtualFiles final : public VirtualLayer {
   const ReservedNames names_;
   Upcalls& upcalls_;
   Session* session_ = nullptr;
+  const bool sees_callers_;
   ProgramTable programs_;
   VirtualNodes nodes_;
+  ResultFiles result_files_;
   HandleTable<Handle> handles_;
 
   mutable std::mutex mutex_;

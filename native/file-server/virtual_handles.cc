@@ -102,7 +102,10 @@ void VirtualFiles::open(Request& request, const VirtualNodePtr& node) {
   if (node->kind == VirtualKind::result) {
     if ((in->flags & O_ACCMODE) != O_RDONLY || (in->flags & O_TRUNC) != 0)
       return void(request.reply_error(EROFS));
-    if (node->bound()) return void(open_result(request, node));
+    if (node->bound()) {
+      if (!may_open(request, *node)) return void(request.reply_error(ESTALE));
+      return void(open_result(request, node));
+    }
     return resolve(request, node, [this, node](Request& waiting) {
       std::shared_ptr<const BoundResult> bound;
       if (const int error = settle(node, bound)) return waiting.reply_error(error) == 0;

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "attributes.h"
+#include "caller_syscall.h"
 #include "../common/failure.h"
 #include "principal.h"
 #include "reopen.h"
@@ -22,13 +23,17 @@ constexpr size_t kMaxNoticed = 1'024;
 }  // namespace
 
 VirtualFiles::VirtualFiles(std::shared_ptr<Volume> volume, ReservedNames names, Upcalls& upcalls)
-    : volume_(std::move(volume)), names_(std::move(names)), upcalls_(upcalls) {}
+    : volume_(std::move(volume)),
+      names_(std::move(names)),
+      upcalls_(upcalls),
+      sees_callers_(can_see_callers()) {}
 
 VirtualFiles::~VirtualFiles() = default;
 
 void VirtualFiles::clear() {
   nodes_.clear();
   handles_.clear();
+  result_files_.clear();
 }
 
 // ---- from TypeScript
@@ -38,6 +43,7 @@ void VirtualFiles::set_program(Program program) { programs_.set(std::move(progra
 void VirtualFiles::remove_program(const std::string& key) {
   const ProgramPtr program = programs_.remove(key);
   if (!program) return;
+  result_files_.forget(key, 0);
   const InodePtr directory = session_->inodes().find(program->dev, program->ino);
   if (!directory) return;
   session_->notifier().invalidate_entry(directory->node(), names_.compute);
@@ -45,6 +51,7 @@ void VirtualFiles::remove_program(const std::string& key) {
 }
 
 void VirtualFiles::publish(const std::string& key, ResultSetPtr current, ResultSetPtr last) {
+  result_files_.forget(key, current ? current->version : 0);
   const ProgramPtr before = programs_.find(key);
   if (!before || !programs_.publish(key, std::move(current), std::move(last))) return;
   const ResultSet* old = before->newest();

@@ -32,11 +32,13 @@ VirtualNodePtr VirtualNodes::remember(VirtualKind kind, const std::string& key,
 }
 
 VirtualNodePtr VirtualNodes::remember(BoundResult result, const std::string& key,
-                                      const InodePtr& parent) {
+                                      const InodePtr& parent, bool kept) {
   const std::string& name = result.result->name;
-  const std::string slot = slot_of(VirtualKind::result, key, name, result.set->version);
+  // The same version has a node for each of its two names: they are asked for in different ways.
+  const std::string slot =
+      slot_of(kept ? VirtualKind::last : VirtualKind::result, key, name, result.set->version);
   const std::lock_guard lock(mutex_);
-  const VirtualNodePtr node = remember_locked(slot, VirtualKind::result, key, parent, name);
+  const VirtualNodePtr node = remember_locked(slot, VirtualKind::result, key, parent, name, kept);
   const std::lock_guard node_lock(node->mutex_);
   if (!node->bound_) node->bound_ = std::make_shared<const BoundResult>(std::move(result));
   return node;
@@ -44,11 +46,11 @@ VirtualNodePtr VirtualNodes::remember(BoundResult result, const std::string& key
 
 VirtualNodePtr VirtualNodes::remember_locked(const std::string& slot, VirtualKind kind,
                                              const std::string& key, const InodePtr& parent,
-                                             const std::string& name) {
+                                             const std::string& name, bool kept) {
   uint64_t& id = by_slot_[slot];
   if (id == 0) {
     id = next_++;
-    auto node = std::make_shared<VirtualNode>(id, kind, key, parent, name);
+    auto node = std::make_shared<VirtualNode>(id, kind, key, parent, name, kept);
     node->slot_ = slot;
     by_id_.emplace(id, std::move(node));
   }

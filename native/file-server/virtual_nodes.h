@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -7,6 +8,7 @@
 #include <unordered_map>
 
 #include "inode_table.h"
+#include "passthrough.h"
 #include "result_set.h"
 #include "virtual_layer.h"
 
@@ -24,18 +26,26 @@ struct BoundResult {
 class VirtualNode {
  public:
   VirtualNode(uint64_t number, VirtualKind node_kind, std::string directory_key, InodePtr directory,
-              std::string node_name)
+              std::string node_name, bool is_kept = false)
       : id(number),
         kind(node_kind),
         key(std::move(directory_key)),
         parent(std::move(directory)),
-        name(std::move(node_name)) {}
+        name(std::move(node_name)),
+        kept(is_kept) {}
 
   const uint64_t id;
   const VirtualKind kind;
   const std::string key;   // of the ordinary directory that it belongs to
   const InodePtr parent;   // that directory
   const std::string name;  // of a control file or result
+  const bool kept;         // of a result: below `.last`
+
+  // Of a result; see result_seal.cc.
+  std::atomic<bool> sealed = false;
+  std::atomic<int64_t> attributes_given_at = 0;  // in seconds of a clock that only grows; 0: never
+  std::atomic<uint32_t> refused_tid = 0;         // who was last told to look the path up again
+  IoState io_state;
 
   // Empty while a result is provisional: looked up before it was known whether it will exist.
   std::shared_ptr<const BoundResult> bound() const {
@@ -61,7 +71,8 @@ class VirtualNodes {
   // Each counts one more lookup; `forget` once when the kernel did not get it.
   VirtualNodePtr remember(VirtualKind kind, const std::string& key, const InodePtr& parent,
                           const std::string& name = {});
-  VirtualNodePtr remember(BoundResult result, const std::string& key, const InodePtr& parent);
+  VirtualNodePtr remember(BoundResult result, const std::string& key, const InodePtr& parent,
+                          bool kept);
   // A provisional node is bound for good; the first binding stays.
   std::shared_ptr<const BoundResult> bind(const VirtualNodePtr& node, BoundResult result);
   void forget(uint64_t id, uint64_t lookups);
@@ -72,7 +83,8 @@ class VirtualNodes {
 
  private:
   VirtualNodePtr remember_locked(const std::string& slot, VirtualKind kind, const std::string& key,
-                                 const InodePtr& parent, const std::string& name);
+                                 const InodePtr& parent, const std::string& name,
+                                 bool kept = false);
 
   mutable std::mutex mutex_;
   uint64_t next_ = kFirstVirtualNode;

@@ -56,8 +56,9 @@ void VirtualFiles::lookup_in_results(Request& request, const VirtualNodePtr& dir
   if (set && set->holds()) {
     const ResultSet::Result* result = set->find(name);
     if (result == nullptr) return void(request.reply_error(ENOENT));
-    const auto node = nodes_.remember(BoundResult{set, result}, directory->key, directory->parent);
-    return reply_entry(request, node, result_attributes(*node, *node->bound()), 0);
+    const auto node =
+        nodes_.remember(BoundResult{set, result}, directory->key, directory->parent, false);
+    return reply_result(request, node);
   }
   const auto node = nodes_.remember(VirtualKind::result, directory->key, directory->parent,
                                     std::string(name));
@@ -70,8 +71,8 @@ void VirtualFiles::lookup_in_last(Request& request, const VirtualNodePtr& direct
   const ResultSet::Result* result = program && program->last ? program->last->find(name) : nullptr;
   if (result == nullptr) return void(request.reply_error(ENOENT));
   const auto node =
-      nodes_.remember(BoundResult{program->last, result}, directory->key, directory->parent);
-  reply_entry(request, node, result_attributes(*node, *node->bound()), 0);
+      nodes_.remember(BoundResult{program->last, result}, directory->key, directory->parent, true);
+  reply_result(request, node);
 }
 
 void VirtualFiles::resolve(Request& request, const VirtualNodePtr& node,
@@ -99,17 +100,21 @@ int VirtualFiles::settle(const VirtualNodePtr& node, std::shared_ptr<const Bound
 }
 
 bool VirtualFiles::open_result(Request& request, const VirtualNodePtr& node) {
-  const auto bound = node->bound();
-  const std::string path = bound->set->folder + "/" + bound->result->name;
+  ResultFiles::Opened opened = result_files_.open(session_->passthrough(), node);
+  // Replaced by a later version, and swept: the kernel looks the name up again.
+  if (!opened.fd)
+    return request.reply_error(opened.error == ENOENT ? ESTALE : opened.error) == 0;
   auto handle = std::make_shared<Handle>();
   handle->node = node;
-  handle->fd.reset(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  // Replaced by a later version, and swept: the kernel looks the name up again.
-  if (!handle->fd) return request.reply_error(errno == ENOENT ? ESTALE : errno) == 0;
+  handle->fd = std::move(opened.fd);
+  handle->io = std::move(opened.io);
   wire::OpenOut out{};
+  out.backing_id = opened.backing_id;
   out.fh = handles_.add(std::move(handle), request.caller().uid);
   // No page of this version ever changes, and closing it has nothing to say.
-  out.open_flags = FOPEN_KEEP_CACHE | FOPEN_NOFLUSH;
+  out.open_flags = FOPEN_NOFLUSH | (opened.mode == IoMode::passthrough ? wire::kOpenPassthrough
+                                    : opened.mode == IoMode::direct    ? uint32_t{FOPEN_DIRECT_IO}
+                                                                       : uint32_t{FOPEN_KEEP_CACHE});
   if (request.reply_with(out) == 0) return true;
   handles_.remove(out.fh);
   return false;
@@ -150,7 +155,7 @@ void VirtualFiles::read_result(Request& request, const Handle& handle) const {
   const auto* in = request.arg<fuse_read_in>();
   const auto buffer = scratch(std::min<size_t>(in->size, kMaxTransferBytes));
   const ssize_t size =
-      ::pread(handle.fd.get(), buffer.data(), buffer.size(), static_cast<off_t>(in->offset));
+      ::pread(handle.fd->get(), buffer.data(), buffer.size(), static_cast<off_t>(in->offset));
   if (size < 0) return void(request.reply_error(errno));
   request.reply(buffer.first(static_cast<size_t>(size)));
 }
@@ -160,7 +165,7 @@ void VirtualFiles::seek_result(Request& request) {
   const auto* in = request.arg<fuse_lseek_in>();
   const HandlePtr handle = in != nullptr ? handles_.find(in->fh) : nullptr;
   if (!handle || !handle->fd) return void(request.reply_error(EINVAL));
-  const off_t at = ::lseek(handle->fd.get(), static_cast<off_t>(in->offset),
+  const off_t at = ::lseek(handle->fd->get(), static_cast<off_t>(in->offset),
                            static_cast<int>(in->whence));
   if (at < 0) return void(request.reply_error(errno));
   request.reply_with(fuse_lseek_out{static_cast<uint64_t>(at)});

@@ -29,6 +29,8 @@ class Volume {
   size_t max_inputs() const { return max_inputs_; }
   int64_t granularity_ns() const { return granularity_ns_; }
   bool on_tmpfs() const { return on_tmpfs_; }
+  // Directories are found by handles; else by paths, which are verified at each use.
+  bool has_handles() const { return handles_; }
 
   // `path` relative to the root, "" is the root. Remembers where a directory without a handle was:
   // after a restart such a directory is found once it was named again.

@@ -114,7 +114,7 @@ async function compute(program: Program, inputs: InputSession): Promise<Publishe
     const size = readSync(opened.fd, content, 0, content.length, 0)
     closeSync(opened.fd)
     writeFileSync(path.join(folder, name), content.subarray(0, size))
-    results.push({ name, sizeBytes: size, etag: `etag-${name}` })
+    results.push({ name, sizeBytes: size, etag: `etag-${name}-${size}` })
   }
   return {
     version: program.version,

@@ -35,7 +35,12 @@ export interface ToyReport {
   readonly seen: string[]
   readonly runs: number
   readonly handles: number
-  readonly statistics: { waiting: number; openHandles: number; virtualRequests: number }
+  readonly statistics: {
+    readonly operations: Readonly<Record<string, number>>
+    readonly waiting: number
+    readonly openHandles: number
+    readonly virtualRequests: number
+  }
 }
 
 export interface VirtualMount extends AsyncDisposable {
