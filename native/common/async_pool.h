@@ -57,6 +57,21 @@ inline Napi::Value to_error(Napi::Env env, const Failure& failure) {
   return error;
 }
 
+// Runs `work()` here and now, for what takes less time than the way to a thread and back.
+template <class Work, class Convert>
+Napi::Value run_here(Napi::Env env, Work work, Convert convert) {
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  try {
+    auto result = work();
+    deferred.Resolve(convert(env, result));
+  } catch (const Failure& failure) {
+    deferred.Reject(to_error(env, failure));
+  } catch (const std::exception& error) {
+    deferred.Reject(to_error(env, Failure(EIO, error.what())));
+  }
+  return deferred.Promise();
+}
+
 // Runs `work()` on the pool and resolves with `convert(env, result)`; a Failure rejects.
 template <class Work, class Convert>
 Napi::Value run_async(Napi::Env env, Work work, Convert convert) {

@@ -152,6 +152,11 @@ size_t InputSession::size() const {
   return identities_.size();
 }
 
+bool InputSession::is_quick() const {
+  constexpr size_t few = 16;
+  return volume_->is_local() && size() <= few;
+}
+
 std::vector<Identity> InputSession::identities() const {
   const std::shared_lock lock(mutex_);
   return identities_;

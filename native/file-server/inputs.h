@@ -52,6 +52,9 @@ class InputSession {
   void hold();
   void release();
   size_t size() const;
+  // A look takes some microseconds and waits for no disk or network: few inputs, which the run looked
+  // at before, so that the kernel has them all.
+  bool is_quick() const;
   std::vector<Identity> identities() const;
   // See `readableMode` in types.ts.
   uint32_t readable_mode(uint32_t gid);

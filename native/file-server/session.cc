@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "credentials.h"
+#include "local_filesystem.h"
 #include "mount.h"
 #include "scratch.h"
 #include "wire.h"
@@ -41,11 +42,6 @@ int wake_signal() { return SIGRTMAX - 3; }
 std::system_error failure(int error, const std::string& what) {
   return {error, std::generic_category(), what};
 }
-
-// Local filesystems: what they could not write they tell at fsync(2).
-constexpr std::array<uint64_t, 7> kSilentFilesystems{
-    0xEF53 /* ext4 */,     0x58465342 /* xfs */, 0x9123683E /* btrfs */,    0x01021994 /* tmpfs */,
-    0xF2F52010 /* f2fs */, 0x2FC12FC1 /* zfs */, 0x794C7630 /* overlayfs */};
 
 // Enough for what is in use at a time; the rest of a million known inodes are opened by handle.
 size_t descriptor_bound() {
@@ -87,8 +83,7 @@ Session::Session(SessionOptions options, VirtualLayer* layer,
   struct statfs filesystem;
   if (::fstatfs(root.get(), &filesystem) < 0) throw failure(errno, "statfs " + options_.backing);
   backing_type_ = static_cast<uint64_t>(filesystem.f_type);
-  closes_silently_ =
-      std::ranges::find(kSilentFilesystems, backing_type_) != kSilentFilesystems.end();
+  closes_silently_ = is_local_filesystem(backing_type_);
   inodes_ = std::make_unique<InodeTable>(std::move(root), attributes, descriptor_bound());
 }
 

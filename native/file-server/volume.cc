@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "common/failure.h"
+#include "file-server/local_filesystem.h"
 
 #ifndef OPEN_TREE_CLONE
 #define OPEN_TREE_CLONE 1
@@ -91,7 +92,10 @@ Volume::Volume(std::string backing, size_t max_inputs)
              open_handle(through, handle, opened) == 0;
 
   struct statfs st{};
-  on_tmpfs_ = fstatfs(root_.get(), &st) == 0 && st.f_type == TMPFS_MAGIC;
+  if (fstatfs(root_.get(), &st) == 0) {
+    on_tmpfs_ = st.f_type == TMPFS_MAGIC;
+    local_ = is_local_filesystem(static_cast<uint64_t>(st.f_type));
+  }
   granularity_ns_ = time_granularity_ns(root_.get());
 }
 

@@ -29,6 +29,7 @@ class Volume {
   size_t max_inputs() const { return max_inputs_; }
   int64_t granularity_ns() const { return granularity_ns_; }
   bool on_tmpfs() const { return on_tmpfs_; }
+  bool is_local() const { return local_; }
   // Directories are found by handles; else by paths, which are verified at each use.
   bool has_handles() const { return handles_; }
 
@@ -77,6 +78,7 @@ class Volume {
   UniqueFd reading_;  // the clone's root; empty: read through root_
   bool handles_ = false;
   bool on_tmpfs_ = false;
+  bool local_ = false;
   int64_t granularity_ns_ = 0;
 
   mutable std::mutex mutex_;

@@ -150,33 +150,35 @@ class NativeInputs : public Napi::ObjectWrap<NativeInputs> {
 
   Napi::Value validate(const Napi::CallbackInfo& info) {
     const Look look = text(info[0]) == "end" ? Look::End : Look::Look;
-    return run_async(
-        info.Env(), [session = session_, look] { return session->validate(look); },
-        [](Napi::Env env, const Validation& validation) -> Napi::Value {
-          auto out = Napi::Object::New(env);
-          out.Set("holds", validation.holds);
-          if (validation.holds) return out;
-          out.Set("path", validation.path);
-          out.Set("why", validation.why);
-          return out;
-        });
+    const auto work = [session = session_, look] { return session->validate(look); };
+    const auto convert = [](Napi::Env env, const Validation& validation) -> Napi::Value {
+      auto out = Napi::Object::New(env);
+      out.Set("holds", validation.holds);
+      if (validation.holds) return out;
+      out.Set("path", validation.path);
+      out.Set("why", validation.why);
+      return out;
+    };
+    // The look at the end may write pages back.
+    const bool here = look == Look::Look && session_->is_quick();
+    return here ? run_here(info.Env(), work, convert) : run_async(info.Env(), work, convert);
   }
 
   // One job for two answers: each way to a thread and back costs more than most looks.
   Napi::Value conclude(const Napi::CallbackInfo& info) {
     const uint32_t gid = info[0].As<Napi::Number>().Uint32Value();
-    return run_async(
-        info.Env(),
-        [session = session_, gid] {
-          const bool holds = session->validate(Look::Look).holds;
-          return std::pair(holds, holds ? session->readable_mode(gid) : 0);
-        },
-        [](Napi::Env env, const std::pair<bool, uint32_t>& concluded) -> Napi::Value {
-          auto out = Napi::Object::New(env);
-          out.Set("holds", concluded.first);
-          out.Set("readableMode", concluded.second);
-          return out;
-        });
+    const auto work = [session = session_, gid] {
+      const bool holds = session->validate(Look::Look).holds;
+      return std::pair(holds, holds ? session->readable_mode(gid) : 0);
+    };
+    const auto convert = [](Napi::Env env, const std::pair<bool, uint32_t>& concluded) {
+      auto out = Napi::Object::New(env);
+      out.Set("holds", concluded.first);
+      out.Set("readableMode", concluded.second);
+      return Napi::Value(out);
+    };
+    return session_->is_quick() ? run_here(info.Env(), work, convert)
+                                : run_async(info.Env(), work, convert);
   }
 
   Napi::Value identities(const Napi::CallbackInfo& info) {

@@ -5,7 +5,7 @@
  * counter (`#moment`), so that "began before" has an exact meaning; fresh-run.ts says which looks a
  * run serves.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as afterThis, setTimeout as sleep } from 'node:timers/promises'
 import type { DirectoryKey, InputSession, PublishedSet } from '../file-server/types.ts'
 import { VfsError } from '../errors.ts'
 import type { CheckOutcome } from '../sandbox/types.ts'
@@ -292,13 +292,14 @@ export class AttachedProgram {
 
   async #finish(active: ActiveRun, run: FreshRun): Promise<void> {
     if (run.ok) {
-      let set: PublishedSet | undefined
+      let stored: StoredSet | undefined
       try {
-        set = await this.#store(active, run)
+        stored = await this.#store(active, run)
       } finally {
         await releaseSpool(run)
-        if (set === undefined) run.inputs.close()
+        if (stored === undefined) run.inputs.close()
       }
+      const set = publishedSet(stored, run.inputs)
       // Not even now: another program may have come while the spool was closed.
       if (active.abort.signal.aborted) {
         run.inputs.close()
@@ -307,7 +308,7 @@ export class AttachedProgram {
       }
       this.#publish(set, set)
       this.#note('ok', active.startedAtMs, run, undefined, active.log)
-      this.#engine.background('removing old results', this.#removeOld())
+      this.#engine.background('keeping results', this.#tidy(stored))
       return
     }
     if (active.abort.signal.aborted) {
@@ -317,7 +318,7 @@ export class AttachedProgram {
     this.#fail(active, run.error, run)
   }
 
-  async #store(active: ActiveRun, run: FreshRun & { ok: true }): Promise<PublishedSet> {
+  async #store(active: ActiveRun, run: FreshRun & { ok: true }): Promise<StoredSet> {
     const { store, limits } = this.#engine
     const { key, hash: program, principal } = this.#record
     await this.restore()
@@ -345,7 +346,7 @@ export class AttachedProgram {
       await store.remove(key, version)
       active.abort.signal.throwIfAborted()
     }
-    return publishedSet(stored, run.inputs)
+    return stored
   }
 
   #fail(active: ActiveRun, error: Error, run?: FreshRun & { ok: false }): void {
@@ -435,9 +436,12 @@ export class AttachedProgram {
     this.#publish(undefined, this.#last)
   }
 
-  async #removeOld(): Promise<void> {
-    await sleep(TIDY_DELAY_MS)
+  /** What follows once the answer has been read. */
+  async #tidy(set: StoredSet): Promise<void> {
     const { store } = this.#engine
+    await afterThis()
+    await store.keep(set)
+    await sleep(TIDY_DELAY_MS)
     for (const version of (await store.versions(this.key)).slice(STORED_SETS))
       if (version !== this.#last?.version) await store.remove(this.key, version)
   }

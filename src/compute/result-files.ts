@@ -46,8 +46,7 @@ const OWNER_ONLY = { flag: 'wx', mode: 0o600 }
 
 /**
  * Copies results to files of their names in `folder`; sizes and etags are those of what was copied.
- * `measured` is called as soon as all are known, while small results are still being written; nothing
- * is written any more when this settles. `spare`: an empty file that may become one of the results,
+ * Nothing is written any more when this settles. `spare`: an empty file that may become one of the results,
  * and is gone in the end.
  */
 export async function writeResults(
@@ -56,10 +55,9 @@ export async function writeResults(
   options: {
     files?: StoreFiles
     spare?: string | undefined
-    measured?: (results: readonly PublishedResult[]) => Promise<void>
   } = {},
 ): Promise<readonly PublishedResult[]> {
-  const { files = fs, spare, measured } = options
+  const { files = fs, spare } = options
   checkNames(results)
   const published: PublishedResult[] = []
   for (const result of results)
@@ -68,11 +66,7 @@ export async function writeResults(
         ? measure(result.name, result.bytes)
         : await copySpooled(result, path.join(folder, result.name), files),
     )
-  const settled = await Promise.allSettled([
-    measured?.(published),
-    writeInline(results, folder, files, spare),
-  ])
-  for (const outcome of settled) if (outcome.status === 'rejected') throw outcome.reason
+  await writeInline(results, folder, files, spare)
   return published
 }
 

@@ -1,7 +1,7 @@
 /**
  * Finished sets of results on disk: `ROOT/DIRECTORY/VERSION/` holds the files under their names and
- * a manifest. A set is built in `ROOT/.incoming` and renamed into place, so a folder that has a
- * version for a name is complete, whenever this process was killed.
+ * a manifest. A set is built in `ROOT/.incoming` and renamed into place; its manifest, written last and
+ * in one piece, says that it is complete, whenever this process was killed.
  *
  * Nothing is synced: a loss of power may leave a complete folder with missing bytes, so what was
  * stored before the last boot is checked against its sizes and etags before it is served.
@@ -69,7 +69,7 @@ export class ResultsStore {
     await this.#refilling
   }
 
-  /** Stores a set whole or not at all; a RunError says why it could not. */
+  /** Stores the results of a set whole or not at all; a RunError says why it could not. */
   async write(
     results: readonly RunResult[],
     describe: (results: readonly PublishedResult[]) => Manifest,
@@ -78,17 +78,11 @@ export class ResultsStore {
     const incoming = spare ?? this.#temporary()
     try {
       if (spare === undefined) await this.#files.mkdir(incoming, { mode: 0o700 })
-      let manifest: Manifest | undefined
-      await writeResults(results, incoming, {
+      const published = await writeResults(results, incoming, {
         files: this.#files,
         spare: spare && path.join(spare, SPARE_RESULT),
-        measured: async (published) => {
-          manifest = describe(published)
-          const file = path.join(incoming, MANIFEST_NAME)
-          await this.#files.writeFile(file, encodeManifest(manifest), { mode: 0o600 })
-        },
       })
-      if (manifest === undefined) throw new Error('a set without a manifest')
+      const manifest = describe(published)
       const folder = this.#folder(manifest.key, manifest.version)
       await this.#place(incoming, folder)
       return { folder, manifest }
@@ -97,6 +91,17 @@ export class ResultsStore {
       throw storeError(error)
     } finally {
       this.#refill()
+    }
+  }
+
+  /** From now on `load` finds the set, if it was not removed. Apart from `write`, as nobody should wait
+   * for it; a set that is not kept is computed again after a restart. */
+  async keep({ folder, manifest }: StoredSet): Promise<void> {
+    const file = path.join(folder, MANIFEST_NAME)
+    try {
+      await this.#files.writeFile(file, encodeManifest(manifest), { mode: 0o600 })
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     }
   }
 

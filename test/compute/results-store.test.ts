@@ -76,10 +76,10 @@ test('inline results and ranges of a spool become files, sizes and etags', () =>
     ]
     const store = new ResultsStore(path.join(folder, 'results'), { spares: 0 })
     await store.open()
-    const { folder: set } = await store.write(results, (results) => ({
-      ...MANIFEST,
-      results,
-    }))
+    const stored = await store.write(results, (results) => ({ ...MANIFEST, results }))
+    const set = stored.folder
+    assert.is(await store.load('k', 1), undefined, 'nobody said that it is whole')
+    await store.keep(stored)
     assert.is(await fs.readFile(path.join(set, 'small'), 'utf8'), 'xyz')
     assert.is(await fs.readFile(path.join(set, 'range'), 'utf8'), '345')
     assert.ok(large.equals(await fs.readFile(path.join(set, 'large'))))
@@ -112,11 +112,13 @@ test('a set that was made ahead holds what was written, and nothing else', () =>
     for (const [version, names] of [[], ['a'], ['a', 'b', 'c'], ['x']].entries()) {
       await store.close()
       const results = names.map((name) => text(name, name + version))
-      const { folder: set } = await store.write(results, (published) => ({
+      const stored = await store.write(results, (published) => ({
         ...MANIFEST,
         version,
         results: published,
       }))
+      const set = stored.folder
+      await store.keep(stored)
       assert.equal(readdirSync(set).toSorted(), ['.manifest.json', ...names])
       for (const name of names)
         assert.is(await fs.readFile(path.join(set, name), 'utf8'), name + version)
