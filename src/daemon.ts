@@ -6,11 +6,17 @@ import { mkdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { createCompute } from './compute/index.ts'
 import { serveControl } from './daemon/control-server.ts'
-import { prepare, recordName, register, startTicksOf, unregister } from './daemon/registry.ts'
-import type { MountRecord } from './daemon/registry.ts'
+import { describeMount, register, unregister } from './daemon/registry.ts'
 import { lockState, prepareState } from './daemon/state-lock.ts'
 import { mountNative } from './file-server/native.ts'
-import type { FileServer, Negotiated, Notice, VirtualHandler } from './file-server/types.ts'
+import type {
+  FileServer,
+  FileServerName,
+  MountOptions,
+  Negotiated,
+  Notice,
+  VirtualHandler,
+} from './file-server/types.ts'
 import { DEFAULT_RESERVED_NAMES, LOCAL_TENANT, SANDBOX_POOL } from './config/limits.ts'
 import { createSandbox, probeJail } from './sandbox/index.ts'
 import type { RunLimits, Sandbox, SandboxOptions } from './sandbox/types.ts'
@@ -26,6 +32,7 @@ export interface DaemonOptions {
   readonly exclusive: boolean
   readonly allowOther: boolean
   readonly listReserved: boolean
+  readonly fileServer: FileServerName
   readonly jail: SandboxOptions['jail']
   readonly limits: RunLimits
   readonly log: Logger
@@ -81,7 +88,7 @@ async function assemble(options: DaemonOptions, undo: AsyncDisposableStack): Pro
   undo.defer(() => virtualFiles.close())
   serve(virtualFiles.handler)
 
-  const record = await describe(options)
+  const record = await describeMount(options)
   undo.defer(await serveControl({ record, fileServer: server, compute, sandbox, limits }))
   await register(runtimeDirectory, record)
   undo.defer(() => unregister(runtimeDirectory, record))
@@ -133,7 +140,8 @@ async function mount(
   onNotice: (notice: Notice) => void,
 ): Promise<{ server: FileServer; serve: (handler: VirtualHandler) => void }> {
   const handler = Promise.withResolvers<VirtualHandler>()
-  const server = await mountNative({
+  const serve = options.fileServer === 'native' ? mountNative : mountFallback
+  const server = await serve({
     backing: options.backing,
     mountPoint: options.mountPoint,
     exclusive: options.exclusive,
@@ -146,19 +154,9 @@ async function mount(
   return { server, serve: handler.resolve }
 }
 
-async function describe(options: DaemonOptions): Promise<MountRecord> {
-  await prepare(options.runtimeDirectory)
-  const startTicks = await startTicksOf(process.pid)
-  if (startTicks === undefined) throw new Error('/proc is not mounted; mount it to run insitu')
-  return {
-    pid: process.pid,
-    startTicks,
-    mountPoint: options.mountPoint,
-    backing: options.backing,
-    stateDirectory: options.stateDirectory,
-    socket: path.join(options.runtimeDirectory, 'mounts', `${recordName(options.mountPoint)}.sock`),
-    startedAt: new Date().toISOString(),
-  }
+async function mountFallback(options: MountOptions): Promise<FileServer> {
+  const { mountFuseNative } = await import('./file-server/fuse-native/server.ts')
+  return await mountFuseNative(options)
 }
 
 function logStart({ log, ...options }: DaemonOptions, negotiated: Negotiated): void {

@@ -8,9 +8,14 @@ const run = promisify(execFile)
 /** Lazily: what is still open there stays open and fails, nothing waits. Never through a shell. */
 export async function detach(mountPoint: string): Promise<void> {
   try {
-    if (process.getuid?.() === 0) {
-      const { unmountDetached } = await import('../file-server/native.ts')
-      unmountDetached(mountPoint)
+    const native =
+      process.getuid?.() === 0
+        ? await import('../file-server/native.ts').catch(() => undefined)
+        : undefined
+    if (native !== undefined) native.unmountDetached(mountPoint)
+    else if (process.getuid?.() === 0) {
+      // Without the addon: it alone is safe from links that come in between.
+      await run('umount', ['-i', '-l', '--', mountPoint], { timeout: 10_000 })
     } else {
       await run('fusermount3', ['-u', '-z', '--', mountPoint], { timeout: 10_000 })
     }

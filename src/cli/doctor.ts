@@ -16,11 +16,13 @@ export function addDoctor(program: Command): void {
 }
 
 async function doctor(options: { readonly json?: true }): Promise<void> {
-  const [{ machineChecks }, { mountChecks }, { sandboxChecks }] = await Promise.all([
-    import('./doctor/machine.ts'),
-    import('./doctor/mounting.ts'),
-    import('./doctor/sandbox.ts'),
-  ])
+  const { machineChecks } = await import('./doctor/machine.ts')
+  const { mountChecks } = await import('./doctor/mounting.ts')
+  // Needs the addon to be asked at all; that it is missing is said by then.
+  const sandboxChecks = async (): Promise<Finding[]> => {
+    const checks = await import('./doctor/sandbox.ts').catch(() => undefined)
+    return (await checks?.sandboxChecks()) ?? []
+  }
   const findings: Finding[] = []
   for (const checks of [machineChecks, mountChecks, sandboxChecks]) {
     for (const finding of await checks()) {

@@ -4,6 +4,8 @@ import { open } from 'node:fs/promises'
 import path from 'node:path'
 import { Option, type Command } from 'commander'
 import { currentEnvironment, runtimeDirectory, stateDirectory } from '../config/paths.ts'
+import type { startDaemon as StartDaemon } from '../daemon.ts'
+import type { FileServerName } from '../file-server/types.ts'
 import type { LogLevel } from '../telemetry/log.ts'
 import { CliError, EXIT, oneLine, type ExitCode } from './exit.ts'
 import { example, limitsFrom, memoryOption, timeoutOption, unsafeOption } from './options.ts'
@@ -16,6 +18,7 @@ interface MountCommandOptions extends LimitOptions {
   readonly exclusive?: true
   readonly allowOther?: true
   readonly listReserved?: true
+  readonly fileServer: FileServerName
   readonly unsafeNoJail?: true
   readonly logLevel: LogLevel
 }
@@ -33,6 +36,11 @@ export function addMount(program: Command): void {
     .option('--exclusive', 'nothing else changes the directory: cache for long')
     .option('--allow-other', 'other users may use the mount, with their own rights')
     .option('--list-reserved', 'show .compute and .results in listings')
+    .addOption(
+      new Option('--file-server <name>', 'fuse-native: for x64 hosts where the native one fails')
+        .choices(['native', 'fuse-native'])
+        .default('native'),
+    )
     .addOption(unsafeOption())
     .addOption(
       new Option('--log-level <level>', 'least severe messages to log')
@@ -41,6 +49,11 @@ export function addMount(program: Command): void {
     )
     .addHelpText('after', example('$ insitu mount ~/logs /mnt/logs --detach'))
     .action(async (directory: string, mountPoint: string, options: MountCommandOptions) => {
+      if (options.allowOther && options.fileServer === 'fuse-native')
+        throw new CliError(
+          EXIT.usage,
+          '--allow-other needs the native file server: fuse-native cannot tell users apart',
+        )
       if (options.detach) await mountDetached(directory, mountPoint, options)
       else await mountHere(directory, mountPoint, options)
     })
@@ -56,8 +69,8 @@ async function mountHere(
   const places = await checkPlaces(directory, mountPoint)
   const state = await statePlace(options, places)
 
-  const [{ startDaemon }, { createLog }, { StateInUse }] = await Promise.all([
-    import('../daemon.ts'),
+  const [startDaemon, { createLog }, { StateInUse }] = await Promise.all([
+    daemonFor(options.fileServer),
     import('../telemetry/log.ts'),
     import('../daemon/state-lock.ts'),
   ])
@@ -77,6 +90,7 @@ async function mountHere(
     exclusive: options.exclusive === true,
     allowOther: options.allowOther === true,
     listReserved: options.listReserved === true,
+    fileServer: options.fileServer,
     jail: options.unsafeNoJail ? 'unsafe-none' : 'bubblewrap',
     limits: limitsFrom(options),
     log,
@@ -111,6 +125,22 @@ async function mountHere(
   announce(`insitu: ${places.backing} is mounted at ${places.mountPoint}`)
   await daemon.ended
   process.exit(EXIT.done)
+}
+
+/** Without the addon the fallback serves ordinary files, and refuses programs. */
+async function daemonFor(fileServer: FileServerName): Promise<typeof StartDaemon> {
+  try {
+    return (await import('../daemon.ts')).startDaemon
+  } catch (cause) {
+    const why = cause instanceof Error ? oneLine(cause.message) : String(cause)
+    if (fileServer === 'native')
+      throw new CliError(
+        EXIT.unavailable,
+        `the addon does not load (${why}): see "insitu doctor", or serve ordinary files alone with --file-server fuse-native`,
+        { cause },
+      )
+    return (await import('../daemon/ordinary.ts')).startOrdinaryDaemon
+  }
 }
 
 /** The one line when ready: to the parent that detaches us, else to stdout. */

@@ -58,9 +58,14 @@ const allMounts: Render = async ({ json, watch }) => {
     String(mount.pid),
     'programs' in mount ? String(mount.programs) : '-',
     'sandbox' in mount ? String(mount.sandbox.runs) : '-',
-    'negotiated' in mount ? (mount.negotiated.passthrough ? 'passthrough' : 'threads') : '-',
+    'negotiated' in mount ? dataPath(mount.negotiated) : '-',
   ])
   return table(['MOUNT POINT', 'DIRECTORY', 'PID', 'PROGRAMS', 'RUNNING', 'DATA'], rows)
+}
+
+function dataPath({ server, passthrough }: MountReport['negotiated']): string {
+  if (server === 'fuse-native') return server
+  return passthrough ? 'passthrough' : 'threads'
 }
 
 /** Other users' mounts tell only what their record says. */
@@ -125,8 +130,9 @@ async function renderMount(
     const { negotiated, statistics } = report
     const data = negotiated.passthrough
       ? 'passthrough'
-      : `threads (no passthrough: ${negotiated.passthroughReason})`
+      : `${dataPath(negotiated)} (no passthrough: ${negotiated.passthroughReason})`
     lines.push(
+      `server     ${negotiated.server}`,
       `data       ${data}`,
       `protocol   ${negotiated.protocol}, ${negotiated.threads} threads`,
     )

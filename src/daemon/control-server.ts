@@ -13,9 +13,11 @@ import { isPrincipal, type MountReport, type ProgramImport } from './control-typ
 
 export interface ControlOptions {
   readonly record: MountRecord
-  readonly fileServer: FileServer
-  readonly compute: Compute
-  readonly sandbox: Sandbox
+  readonly fileServer: Pick<FileServer, 'negotiated' | 'statistics'> & {
+    readonly volume: Pick<FileServer['volume'], 'keyOf'>
+  }
+  readonly compute: Pick<Compute, 'list' | 'source' | 'stage'>
+  readonly sandbox: Pick<Sandbox, 'statistics'>
   readonly limits: RunLimits
 }
 

@@ -37,6 +37,26 @@ export async function unregister(runtimeDirectory: string, record: MountRecord):
     await rm(file, { force: true })
 }
 
+/** Of the mount that this process serves; makes the folder of records. */
+export async function describeMount(
+  options: Pick<MountRecord, 'mountPoint' | 'backing' | 'stateDirectory'> & {
+    readonly runtimeDirectory: string
+  },
+): Promise<MountRecord> {
+  await prepare(options.runtimeDirectory)
+  const startTicks = await startTicksOf(process.pid)
+  if (startTicks === undefined) throw new Error('/proc is not mounted; mount it to run insitu')
+  return {
+    pid: process.pid,
+    startTicks,
+    mountPoint: options.mountPoint,
+    backing: options.backing,
+    stateDirectory: options.stateDirectory,
+    socket: path.join(options.runtimeDirectory, 'mounts', `${recordName(options.mountPoint)}.sock`),
+    startedAt: new Date().toISOString(),
+  }
+}
+
 /** Creates the folder of records; returns it. */
 export async function prepare(runtimeDirectory: string): Promise<string> {
   const folder = path.join(runtimeDirectory, 'mounts')

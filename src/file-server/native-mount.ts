@@ -59,5 +59,5 @@ export function negotiatedOf(native: NativeFileServer): Negotiated {
   const names = Object.entries(flagNames)
     .filter(([bit]) => (flags >> BigInt(bit)) & 1n)
     .map(([, name]) => name)
-  return { protocol: `7.${minor}`, flags: names, ...rest }
+  return { server: 'native', protocol: `7.${minor}`, flags: names, ...rest }
 }

@@ -264,7 +264,11 @@ export type Notice =
   /** The connection ended: unmounted by somebody, aborted, or the device failed. */
   | { kind: 'ended'; reason: string }
 
+export type FileServerName = 'native' | 'fuse-native'
+
 export interface Negotiated {
+  /** Which implementation serves. */
+  readonly server: FileServerName
   readonly protocol: string
   readonly passthrough: boolean
   /** Why not, when passthrough is off. */

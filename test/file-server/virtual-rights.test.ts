@@ -6,16 +6,18 @@ import * as fs from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
 
+import { withLimits } from '../support/file-server.ts'
 import { whyNoFuse } from '../support/scratch-mount.ts'
 import { virtualMount } from '../support/virtual-mount.ts'
 
 const execute = promisify(execFile)
 const obstacle = whyNoFuse() ?? (process.getuid?.() === 0 ? undefined : 'needs root')
 if (obstacle !== undefined) console.log(`SKIP rights: ${obstacle}`)
-const test = suite('virtual files: rights and freshness')
+const title = 'virtual files: rights and freshness'
+const test = suite(title)
 
 function it(name: string, body: () => Promise<void>): void {
-  if (obstacle === undefined) test(name, body)
+  if (obstacle === undefined) test(name, withLimits(title, name, body))
   else test.skip(name, body)
 }
 

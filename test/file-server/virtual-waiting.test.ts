@@ -5,15 +5,17 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import * as fs from 'node:fs/promises'
 import path from 'node:path'
 
+import { withLimits } from '../support/file-server.ts'
 import { whyNoFuse } from '../support/scratch-mount.ts'
 import { type VirtualMount, virtualMount } from '../support/virtual-mount.ts'
 
 const obstacle = whyNoFuse()
 if (obstacle !== undefined) console.log(`SKIP waiting: ${obstacle}`)
-const test = suite('virtual files: waiting')
+const title = 'virtual files: waiting'
+const test = suite(title)
 
 function it(name: string, body: () => Promise<void>): void {
-  if (obstacle === undefined) test(name, body)
+  if (obstacle === undefined) test(name, withLimits(title, name, body))
   else test.skip(name, body)
 }
 

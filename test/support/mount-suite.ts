@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import { suite } from 'uvu'
 
+import { withLimits } from './file-server.ts'
 import {
   type ScratchMount,
   type ScratchMountOptions,
@@ -27,10 +28,11 @@ export function mountSuite(title: string): MountSuite {
     options: ScratchMountOptions = {},
   ): void => {
     if (reason !== undefined) return
-    test(name, async () => {
+    const run = async (): Promise<void> => {
       await using mount = await scratchMount(options)
       await body(mount)
-    })
+    }
+    test(name, withLimits(title, name, run))
   }
   return Object.assign(add, { run: () => test.run() })
 }

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { suite, type Test } from 'uvu'
+import { FILE_SERVER, withLimits } from './file-server.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const READY_MS = 60_000
@@ -89,8 +90,9 @@ export class Mounted implements AsyncDisposable {
   async mount(): Promise<void> {
     const { backing, mountPoint, state, base } = this
     const command = [process.execPath, path.join(root, 'src/cli/main.ts'), 'mount']
-    const places = [backing, mountPoint, '--state', state, '--allow-other']
-    const options = ['--log-level', 'warn', ...this.#arguments]
+    const places = [backing, mountPoint, '--state', state]
+    const others = FILE_SERVER === 'native' ? ['--allow-other'] : ['--file-server', FILE_SERVER]
+    const options = ['--log-level', 'warn', ...others, ...this.#arguments]
     // Whatever becomes of the test, the daemon is told to unmount.
     const args = ['--pdeathsig', 'TERM', ...command, ...places, ...options]
     const daemon = spawn('setpriv', args, {
@@ -217,7 +219,7 @@ export function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
  */
 export function mountedSuite(
   name: string,
-  define: (test: Test, mounted: () => Mounted) => void,
+  define: (test: AddTest, mounted: () => Mounted) => void,
   options: MountedOptions = {},
 ): void {
   const test = suite(name)
@@ -230,7 +232,7 @@ export function mountedSuite(
     test.after(async () => {
       await mounted?.[Symbol.asyncDispose]()
     })
-    define(test, () => {
+    define(limited(test, name), () => {
       if (mounted === undefined) throw new Error('nothing is mounted')
       return mounted
     })
@@ -239,6 +241,13 @@ export function mountedSuite(
     test('skipped', () => {})
   }
   test.run()
+}
+
+export type AddTest = (name: string, body: () => Promise<void> | void) => void
+
+/** For suites that mount by themselves. */
+export function limited(test: Test, suiteName: string): AddTest {
+  return (name, body) => test(name, withLimits(suiteName, name, body))
 }
 
 /** Polls until `condition` holds; a test's own deadline bounds it from above. */

@@ -8,6 +8,7 @@ import { closeSync, mkdirSync, readSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 
 import { VfsError } from '../../src/errors.ts'
+import { mountFuseNative } from '../../src/file-server/fuse-native/server.ts'
 import { mountNative } from '../../src/file-server/native.ts'
 import type {
   DirectoryKey,
@@ -17,6 +18,7 @@ import type {
   VirtualReply,
   VirtualRequest,
 } from '../../src/file-server/types.ts'
+import { FILE_SERVER } from './file-server.ts'
 import type { ToyCommand, ToyOptions } from './virtual-mount.ts'
 
 const [backing = '', mountPoint = '', store = '', json = '{}'] = process.argv.slice(2)
@@ -50,11 +52,12 @@ let resultMode = 0o444
 let withdrawals = 0
 let held = Promise.withResolvers<void>()
 
-const server = await mountNative({
+const mount = FILE_SERVER === 'native' ? mountNative : mountFuseNative
+const server = await mount({
   backing,
   mountPoint,
   exclusive: options.exclusive ?? false,
-  allowOther: true,
+  allowOther: FILE_SERVER === 'native',
   listReserved: false,
   reserved: { compute: '.compute', results: '.results', query: '.query' },
   handler: (request, signal) => handle(request, signal),

@@ -3,7 +3,7 @@ import { mkdir, readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { mountObstacle, Mounted, mountedSuite, until } from '../support/mounted.ts'
+import { limited, mountObstacle, Mounted, mountedSuite, until } from '../support/mounted.ts'
 
 /** Everything that a user of the backing directory can see, but access times. */
 const LISTING = `find . -printf '%p %y %m %U %G %s %T@ %C@ %n\\n' | LC_ALL=C sort
@@ -82,7 +82,8 @@ mountedSuite('the tree', (test, mounted) => {
   })
 })
 
-const restarts = suite('restarts')
+const restartSuite = suite('restarts')
+const restarts = limited(restartSuite, 'restarts')
 const obstacle = mountObstacle()
 if (obstacle !== undefined) console.log(`SKIP restarts: ${obstacle}`)
 
@@ -118,4 +119,4 @@ restarts('--list-reserved shows them', async () => {
   assert.not.match(tools.out, /^d$/m)
 })
 
-restarts.run()
+restartSuite.run()

@@ -10,7 +10,21 @@ const SUPPORTED_ABIS = ['137', '147']
 const COMFORTABLE_FILES = 65_536
 
 export async function machineChecks(): Promise<Finding[]> {
-  return [node(), kernel(release()), await openFiles(), await requestTimeouts()]
+  return [node(), await addon(), kernel(release()), await openFiles(), await requestTimeouts()]
+}
+
+async function addon(): Promise<Finding> {
+  try {
+    await import('../../addon/index.ts')
+    return ok('addon', 'loads')
+  } catch (error) {
+    return missing(
+      'addon',
+      error instanceof Error ? error.message : String(error),
+      'programs will not run; ordinary files can be served with --file-server fuse-native',
+      'build it: scripts/setup in a checkout',
+    )
+  }
 }
 
 function node(): Finding {

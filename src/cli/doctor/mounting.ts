@@ -16,7 +16,7 @@ export async function mountChecks(): Promise<Finding[]> {
   const fusermount = await hasSetuidFusermount(process.env['PATH'] ?? '')
   if (process.getuid?.() !== 0) findings.push(helper(fusermount))
   if (findings.some(({ status }) => status === 'missing')) return findings
-  return [...findings, ...(await probe())]
+  return [...findings, ...(await probe()), await fallback()]
 }
 
 async function device(): Promise<Finding> {
@@ -56,35 +56,77 @@ function helper(there: boolean): Finding {
     : missing('fusermount3', 'none that is setuid root', CANNOT_MOUNT, 'install the package fuse3')
 }
 
+interface Probed {
+  readonly negotiated: Negotiated
+  unmount(): Promise<void>
+}
+
 /** A real mount of an empty folder says more than any list of versions. */
-async function probe(): Promise<Finding[]> {
+async function tryMount(
+  mount: (backing: string, mountPoint: string) => Promise<Probed>,
+): Promise<Negotiated> {
   const scratch = await mkdtemp(path.join(tmpdir(), 'insitu-doctor-'))
   try {
     const [backing, mountPoint] = [path.join(scratch, 'files'), path.join(scratch, 'mount')]
     await mkdir(backing)
     await mkdir(mountPoint)
-    const { mountNative } = await import('../../file-server/native.ts')
-    const server = await mountNative({
-      backing,
-      mountPoint,
-      exclusive: false,
-      allowOther: false,
-      listReserved: false,
-      reserved: DEFAULT_RESERVED_NAMES,
-      handler: () => Promise.reject(new VfsError('ENOSYS', 'a probe serves no virtual files')),
-      onNotice: () => {},
-    })
-    const { negotiated } = server
+    const server = await mount(backing, mountPoint)
     await server.unmount()
-    return describe(negotiated)
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
-    return [
-      missing('probe mount', why, CANNOT_MOUNT, 'in a container, allow mounts (CAP_SYS_ADMIN)'),
-    ]
+    return server.negotiated
   } finally {
     await rm(scratch, { recursive: true, force: true })
   }
+}
+
+async function probe(): Promise<Finding[]> {
+  try {
+    return describe(
+      await tryMount(async (backing, mountPoint) => {
+        const { mountNative } = await import('../../file-server/native.ts')
+        return await mountNative({
+          backing,
+          mountPoint,
+          exclusive: false,
+          allowOther: false,
+          listReserved: false,
+          reserved: DEFAULT_RESERVED_NAMES,
+          handler: () => Promise.reject(new VfsError('ENOSYS', 'a probe serves no virtual files')),
+          onNotice: () => {},
+        })
+      }),
+    )
+  } catch (error) {
+    return [
+      missing(
+        'probe mount',
+        reasonOf(error),
+        CANNOT_MOUNT,
+        'in a container, allow mounts (CAP_SYS_ADMIN)',
+      ),
+    ]
+  }
+}
+
+/** Nobody needs it where the native file server works. */
+async function fallback(): Promise<Finding> {
+  try {
+    const { protocol } = await tryMount(async (backing, mountPoint) => {
+      const { mountOrdinaryFiles } = await import('../../file-server/fuse-native/ordinary-only.ts')
+      const reserved = DEFAULT_RESERVED_NAMES
+      return await mountOrdinaryFiles({ backing, mountPoint, reserved, onNotice: () => {} })
+    })
+    return ok('fuse-native', `FUSE ${protocol}: --file-server fuse-native can stand in`)
+  } catch (error) {
+    return note(
+      'fuse-native',
+      reasonOf(error),
+      'there is no other file server to fall back on: only the native one',
+    )
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 function describe(negotiated: Negotiated): Finding[] {
