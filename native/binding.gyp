@@ -90,10 +90,12 @@
   ],
   "conditions": [
     [
-      # What scripts/test-asan runs: the file server without Node, fed with frames from a test.
+      # What scripts/test-sanitized runs: the file server without Node, fed with frames from a test,
+      # and what the sanitizer has to see.
       "sanitize!=''",
       {
         "targets": [
+          {"target_name": "canary", "sources": ["../test/sanitizers/canary.cc"]},
           {
             "target_name": "frames",
             "type": "executable",

@@ -19,6 +19,7 @@ struct Request::State {
   std::span<const std::byte> extensions;
   std::vector<std::byte> copy;  // holds body and extensions once parked
   bool replied = false;
+  int error = 0;
   bool parked = false;
 };
 
@@ -79,6 +80,7 @@ int Request::reply_error(int error) {
   if (error == EMFILE) error = ENFILE;
   if (state_->replied) return 0;
   state_->replied = true;
+  state_->error = error;
   if (state_->parked) state_->session.waiting().remove(unique());
   const fuse_out_header header{sizeof header, -error, unique()};
   return ::write(state_->device, &header, sizeof header) < 0 ? errno : 0;
@@ -107,6 +109,7 @@ int Request::reply(std::span<const std::byte> first, std::span<const std::byte> 
 
 void Request::no_reply() { state_->replied = true; }
 bool Request::replied() const { return state_->replied; }
+int Request::error() const { return state_->error; }
 
 std::unique_ptr<Request> Request::park() && {
   auto& state = *state_;

@@ -55,6 +55,8 @@ class Request {
   // FORGET and its like get no reply.
   void no_reply();
   bool replied() const;
+  // What it was answered with; 0 also before.
+  int error() const;
 
   // Takes the request out of its thread: copies the body to the heap, so that the reply may come
   // later and from any thread. Its INTERRUPTs are from now on told to `on_interrupt` of the

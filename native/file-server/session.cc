@@ -245,6 +245,39 @@ void Session::dispatch(Request& request) {
     if (opcode->naming != Naming::none && reserved(request, *opcode)) return;
   }
   opcode->handler(*this, request);
+  if (request.error() != 0) distrust(request, *opcode);
+}
+
+// An operation that was cut short by a fault may have been done all the same, or by half: the kernel
+// drops what it believes about what was concerned. Refusals with a reason change nothing.
+void Session::distrust(const Request& request, const Opcode& opcode) {
+  constexpr std::array faults{EIO, ENOMEM, ENFILE, ENOSPC, EDQUOT, EROFS, ESTALE};
+  if (std::ranges::find(faults, request.error()) == faults.end()) return;
+  switch (request.opcode()) {
+    case FUSE_OPEN:
+    case FUSE_WRITE:
+    case FUSE_FALLOCATE:
+    case FUSE_SETATTR:
+      return notifier_->invalidate_inode(request.node());
+    case FUSE_SETXATTR:
+    case FUSE_REMOVEXATTR:
+      return notifier_->invalidate_inode(request.node(), -1);
+    case FUSE_COPY_FILE_RANGE:
+    case wire::kCopyFileRange64:
+      return notifier_->invalidate_inode(request.arg<fuse_copy_file_range_in>()->nodeid_out);
+    default:
+      break;
+  }
+  if (opcode.naming != Naming::change && opcode.naming != Naming::rename) return;
+  const std::string_view name = request.name(opcode.argument_bytes);
+  notifier_->invalidate_entry(request.node(), std::string(name));
+  notifier_->invalidate_inode(request.node(), -1);
+  if (request.opcode() == FUSE_LINK)
+    notifier_->invalidate_inode(request.arg<fuse_link_in>()->oldnodeid, -1);
+  if (opcode.naming != Naming::rename) return;
+  const uint64_t to = request.arg<fuse_rename_in>()->newdir;
+  notifier_->invalidate_entry(to, std::string(request.name(opcode.argument_bytes + name.size() + 1)));
+  notifier_->invalidate_inode(to, -1);
 }
 
 // An operation between an ordinary node and a virtual one is refused; 0 for all others. EXDEV has

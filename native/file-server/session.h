@@ -92,6 +92,7 @@ class Session {
   void dispatch(Request& request);
   static int crossing(const Request& request);
   bool reserved(Request& request, const Opcode& opcode);
+  void distrust(const Request& request, const Opcode& opcode);
   void ended(const char* reason);
 
   const SessionOptions options_;

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { suite } from 'uvu'
 
 import { withLimits } from './file-server.ts'
+import { preloadedEnvironment } from './preload.ts'
 import {
   type ScratchMount,
   type ScratchMountOptions,
@@ -53,7 +54,8 @@ export function run(
 ): Promise<Finished> {
   const all = script === undefined ? args : [...args, script, 'sh', directory ?? '.']
   return new Promise((resolve, reject) => {
-    execFile(program, all, { timeout: 60_000 }, (error, stdout, stderr) => {
+    const env = program === process.execPath ? preloadedEnvironment() : process.env
+    execFile(program, all, { timeout: 60_000, env }, (error, stdout, stderr) => {
       if (error !== null && typeof error.code !== 'number') reject(error)
       else resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
     })

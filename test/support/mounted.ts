@@ -11,6 +11,8 @@ import { fileURLToPath } from 'node:url'
 import { suite, type Test } from 'uvu'
 import { FILE_SERVER, withLimits } from './file-server.ts'
 
+import { preloadedEnvironment } from './preload.ts'
+
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const READY_MS = 60_000
 
@@ -51,6 +53,8 @@ export interface Shell {
 }
 
 export interface MountedOptions {
+  /** Libraries that the daemon is started with. */
+  readonly preload?: readonly string[]
   readonly arguments?: readonly string[]
 }
 
@@ -61,6 +65,7 @@ export class Mounted implements AsyncDisposable {
   readonly mountPoint: string
   readonly state: string
   readonly #arguments: readonly string[]
+  readonly #preload: readonly string[]
   #daemon: ChildProcess | undefined
   #log = ''
 
@@ -70,6 +75,7 @@ export class Mounted implements AsyncDisposable {
     this.mountPoint = path.join(base, 'mnt')
     this.state = path.join(base, 'state')
     this.#arguments = options.arguments ?? []
+    this.#preload = options.preload ?? []
   }
 
   static async start(options: MountedOptions = {}): Promise<Mounted> {
@@ -96,7 +102,11 @@ export class Mounted implements AsyncDisposable {
     // Whatever becomes of the test, the daemon is told to unmount.
     const args = ['--pdeathsig', 'TERM', ...command, ...places, ...options]
     const daemon = spawn('setpriv', args, {
-      env: { ...process.env, INSITU_RUNTIME_DIR: path.join(base, 'run'), NODE_NO_WARNINGS: '1' },
+      env: {
+        ...preloadedEnvironment(...this.#preload),
+        INSITU_RUNTIME_DIR: path.join(base, 'run'),
+        NODE_NO_WARNINGS: '1',
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#daemon = daemon

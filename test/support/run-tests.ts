@@ -7,6 +7,8 @@ import { globSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import path from 'node:path'
 
+import { preloadedEnvironment } from './preload.ts'
+
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const DEADLINE_MS = Number(process.env['TEST_FILE_DEADLINE_MS'] ?? 300_000)
 const args = process.argv.slice(2).filter((arg) => !arg.startsWith('--'))
@@ -36,7 +38,7 @@ async function run(file: string): Promise<Outcome> {
   const child = spawn(process.execPath, [path.join(root, file)], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, FORCE_COLOR: '0', NODE_NO_WARNINGS: '1' },
+    env: { ...preloadedEnvironment(), FORCE_COLOR: '0', NODE_NO_WARNINGS: '1' },
   })
   let output = ''
   child.stdout.on('data', (data: Buffer) => (output += data.toString()))

@@ -9,12 +9,16 @@ import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
+import { preloadedEnvironment } from './preload.ts'
+
 export interface ScratchMountOptions {
   readonly exclusive?: boolean
   readonly passthrough?: boolean
   readonly listReserved?: boolean
   /** The folder that the scratch folder is made in; tells the backing filesystem. */
   readonly below?: string
+  /** Libraries that the server is started with. */
+  readonly preload?: readonly string[]
 }
 
 export interface ScratchMount extends AsyncDisposable {
@@ -47,6 +51,7 @@ export async function scratchMount(options: ScratchMountOptions = {}): Promise<S
   mkdirSync(backing)
   mkdirSync(mountPoint)
   const child = spawn(process.execPath, [server, backing, mountPoint, JSON.stringify(options)], {
+    env: preloadedEnvironment(...(options.preload ?? [])),
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))

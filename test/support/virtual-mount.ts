@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+import { preloadedEnvironment } from './preload.ts'
+
 export interface ToyOptions {
   readonly exclusive?: boolean
   /** The folder that the scratch folder is made in; tells the backing filesystem. */
@@ -60,7 +62,9 @@ export async function virtualMount(options: ToyOptions = {}): Promise<VirtualMou
     mkdirSync(folder)
     return folder
   }) as [string, string, string]
-  const child = fork(server, [backing, mountPoint, store, JSON.stringify(options)])
+  const child = fork(server, [backing, mountPoint, store, JSON.stringify(options)], {
+    env: preloadedEnvironment(),
+  })
   const waiting = new Map<number, PromiseWithResolvers<unknown>>()
   const ready = Promise.withResolvers<unknown>()
   waiting.set(0, ready)
