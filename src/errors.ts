@@ -21,6 +21,9 @@ export class VfsError extends Error {
 /** The errno name that any thrown value stands for; what is not ours is EIO. */
 export function errnoOf(error: unknown): Errno {
   if (error instanceof VfsError) return error.code
-  const code = (error as { code?: unknown } | null)?.code
-  return typeof code === 'string' && code in constants.errno ? (code as Errno) : 'EIO'
+  const { code, errno } = (error ?? {}) as { code?: unknown; errno?: unknown }
+  if (typeof code === 'string' && code in constants.errno) return code as Errno
+  // Node has no name for some, EDQUOT among them.
+  const known = Object.entries(constants.errno).find(([, number]) => number === -Number(errno))
+  return known === undefined ? 'EIO' : (known[0] as Errno)
 }

@@ -130,6 +130,7 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
     out.Set("operations", operations);
     out.Set("waiting", static_cast<double>(session_->waiting().size()));
     out.Set("nodes", static_cast<double>(session_->inodes().size()));
+    out.Set("backingIds", static_cast<double>(session_->passthrough().ids()));
     out.Set("openHandles", static_cast<double>(session_->files().size() +
                                                session_->directories().size()));
     return out;

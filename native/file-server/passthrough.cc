@@ -13,6 +13,7 @@ IoMode Passthrough::choose(IoState& state, int path, bool wanted, int32_t& backi
       const wire::BackingMap map{path, 0, 0};
       const int id = ::ioctl(device_, wire::kBackingOpen, &map);
       state.backing_id = id > 0 ? id : 0;
+      if (id > 0) ++ids_;
     }
     if (state.backing_id > 0) {
       ++state.passthrough;
@@ -31,6 +32,7 @@ void Passthrough::released(IoState& state, IoMode mode) {
   if (mode != IoMode::passthrough || --state.passthrough > 0) return;
   const uint32_t id = static_cast<uint32_t>(state.backing_id);
   state.backing_id = 0;
+  --ids_;
   if (enabled()) ::ioctl(device_, wire::kBackingClose, &id);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 
@@ -37,9 +38,12 @@ class Passthrough {
   // `wanted` false is for an open whose I/O must come by us. Sets `backing_id` for passthrough.
   IoMode choose(IoState& state, int path, bool wanted, int32_t& backing_id);
   void released(IoState& state, IoMode mode);
+  // Backing files that the kernel holds for us.
+  size_t ids() const { return ids_; }
 
  private:
   std::atomic<int> device_ = -1;
+  std::atomic<size_t> ids_ = 0;
 };
 
 }  // namespace insitu

@@ -19,7 +19,7 @@ const ResultSet::Result* ResultSet::find(std::string_view name) const {
 }
 
 bool ResultSet::holds() const {
-  return inputs && inputs->size() <= kMaxInputsAtLookup && inputs->validate(Look::Look).holds;
+  return !lost && inputs && inputs->size() <= kMaxInputsAtLookup && inputs->validate(Look::Look).holds;
 }
 
 }  // namespace insitu

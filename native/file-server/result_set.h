@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -29,6 +30,8 @@ struct ResultSet {
   uint32_t mode = 0;  // permission bits
   std::map<std::string, std::string, std::less<>> xattrs;
   std::shared_ptr<InputSession> inputs;
+  // Its files are gone although nothing replaced it: somebody cleared the results store.
+  mutable std::atomic<bool> lost = false;
 
   // Null when there is no such result.
   const Result* find(std::string_view name) const;

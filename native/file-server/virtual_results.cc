@@ -101,7 +101,9 @@ int VirtualFiles::settle(const VirtualNodePtr& node, std::shared_ptr<const Bound
 
 bool VirtualFiles::open_result(Request& request, const VirtualNodePtr& node) {
   ResultFiles::Opened opened = result_files_.open(session_->passthrough(), node);
-  // Replaced by a later version, and swept: the kernel looks the name up again.
+  // Replaced by a later version, and swept: the kernel looks the name up again. One that is still the
+  // current one does not hold any more, so that look runs the program.
+  if (!opened.fd && opened.error == ENOENT) node->bound()->set->lost = true;
   if (!opened.fd)
     return request.reply_error(opened.error == ENOENT ? ESTALE : opened.error) == 0;
   auto handle = std::make_shared<Handle>();

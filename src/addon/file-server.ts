@@ -38,6 +38,7 @@ export interface NativeFileServer {
     readonly waiting: number
     readonly nodes: number
     readonly openHandles: number
+    readonly backingIds: number
   }
   /** Detaches; resolves when no thread is left. */
   stop(): Promise<void>

@@ -135,7 +135,12 @@ export class AttachedProgram {
     const failure = this.#failure
     const holds = current !== undefined && (await isUnchanged(current.inputs))
     if (current !== this.#current || failure !== this.#failure) return 'moved'
-    if (holds) return 'yes'
+    if (holds) {
+      if (this.#engine.store.has(current)) return 'yes'
+      this.#engine.log.warn({ directory: this.key }, 'stored results are gone: running again')
+      this.#publish(undefined, undefined)
+      return 'moved'
+    }
     const failsAgain = failure !== undefined && (await isUnchanged(failure.inputs))
     if (current !== this.#current || failure !== this.#failure) return 'moved'
     if (failsAgain) throw failure.error

@@ -7,9 +7,10 @@
  * stored before the last boot is checked against its sizes and etags before it is served.
  */
 import { hash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { errnoOf } from '../errors.ts'
 import type { DirectoryKey, PublishedResult } from '../file-server/types.ts'
 import type { RunResult } from '../sandbox/types.ts'
 import { decodeManifest, encodeManifest, MANIFEST_NAME, type Manifest } from './manifest.ts'
@@ -70,10 +71,17 @@ export class ResultsStore {
   }
 
   /** Stores the results of a set whole or not at all; a RunError says why it could not. */
+  /** Whether the files of a set are where they were stored; somebody may have cleared the store. */
+  has({ folder }: Pick<StoredSet, 'folder'>): boolean {
+    return existsSync(path.join(folder, MANIFEST_NAME))
+  }
+
+  /** Stores a set whole or not at all; a RunError says why it could not. */
   async write(
     results: readonly RunResult[],
     describe: (results: readonly PublishedResult[]) => Manifest,
   ): Promise<StoredSet> {
+    if (!existsSync(path.join(this.#root, INCOMING))) await this.#makeAnew()
     const spare = this.#spares.pop()
     const incoming = spare ?? this.#temporary()
     try {
@@ -103,6 +111,14 @@ export class ResultsStore {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     }
+  /** Somebody removed the store under us: what is computed from now on can be kept all the same. */
+  async #makeAnew(): Promise<void> {
+    this.#spares.length = 0
+    await this.#files
+      .mkdir(path.join(this.#root, INCOMING), { recursive: true, mode: 0o700 })
+      .catch((error: unknown) => {
+        throw storeError(error)
+      })
   }
 
   async #place(incoming: string, folder: string): Promise<void> {
@@ -208,7 +224,8 @@ function directoryName(key: DirectoryKey): string {
 
 function storeError(error: unknown): RunError {
   if (error instanceof RunError) return error
-  const { code, message } = error as NodeJS.ErrnoException
+  const code = errnoOf(error)
+  const { message } = error as Error
   return code === 'ENOSPC' || code === 'EDQUOT'
     ? runError('store', `the results store is full: ${message}; free space, then look again`, {
         cause: error,

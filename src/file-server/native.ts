@@ -95,6 +95,7 @@ class NativeServer implements FileServer {
       virtualRequests: virtual.requests,
       waiting: virtual.waiting,
       nodes: ordinary.nodes + virtual.nodes,
+      backingIds: ordinary.backingIds,
       openHandles: ordinary.openHandles + virtual.openHandles,
     }
   }

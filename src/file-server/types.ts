@@ -286,6 +286,8 @@ export interface Statistics {
   readonly waiting: number
   readonly nodes: number
   readonly openHandles: number
+  /** Backing files that the kernel holds for passthrough. */
+  readonly backingIds: number
 }
 
 /** A second backing tree inside the mount (issue: the broker). */

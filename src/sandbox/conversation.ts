@@ -1,5 +1,5 @@
 /** What is said to a worker to compile a program and to run it, and what is made of the answers. */
-import { closeSync, fstatSync } from 'node:fs'
+import { closeSync, fstatSync, mkdirSync } from 'node:fs'
 import { constants } from 'node:os'
 import { addon } from '../addon/index.ts'
 import { errnoOf } from '../errors.ts'
@@ -192,6 +192,8 @@ export class Conversation {
       throw this.#worker.violation('it asked for a second spool file')
     let passed: number
     try {
+      // Somebody may have cleared the state directory under us.
+      mkdirSync(this.#spoolDirectory, { recursive: true, mode: 0o700 })
       const spool = addon.sandbox.spoolFile(this.#spoolDirectory)
       this.#spoolFd = spool.own
       passed = spool.passed

@@ -33,7 +33,8 @@ const operations: Readonly<Record<string, (at: (name: string) => string) => void
   rename: (at) => fs.renameSync(at('file'), at('renamed')),
   'rename over': (at) => fs.renameSync(at('file'), at('link')),
   readdir: (at) => void fs.readdirSync(at('.')),
-  'list with attributes': (at) => void fs.readdirSync(at('.')).map((name) => fs.lstatSync(at(name))),
+  'list with attributes': (at) =>
+    void fs.readdirSync(at('.')).map((name) => fs.lstatSync(at(name))),
   chmod: (at) => fs.chmodSync(at('file'), 0o640),
   chown: (at) => fs.chownSync(at('file'), 1, 1),
   utimes: (at) => fs.utimesSync(at('file'), 1, 2),
@@ -100,7 +101,10 @@ async function waitFor(look: () => string, wanted: string): Promise<string> {
 /** More calls than any of them makes. */
 const BOUND = 60
 
-async function everyCall(mountOptions: { exclusive: boolean; passthrough: boolean }): Promise<void> {
+async function everyCall(mountOptions: {
+  exclusive: boolean
+  passthrough: boolean
+}): Promise<void> {
   using faults = new FailingCalls()
   await using mount = await scratchMount({ ...mountOptions, preload: [faults.library] })
   const other = path.join(mount.mountPoint, 'other')

@@ -17,6 +17,8 @@ export interface ScratchMountOptions {
   readonly listReserved?: boolean
   /** The folder that the scratch folder is made in; tells the backing filesystem. */
   readonly below?: string
+  /** Instead of a fresh one in the scratch folder; it stays. */
+  readonly backing?: string
   /** Libraries that the server is started with. */
   readonly preload?: readonly string[]
 }
@@ -46,9 +48,9 @@ export function whyNoFuse(): string | undefined {
 /** Mounts; every test that does so closes it, also when it fails (`await using`). */
 export async function scratchMount(options: ScratchMountOptions = {}): Promise<ScratchMount> {
   const scratch = mkdtempSync(path.join(options.below ?? tmpdir(), 'insitu-test-'))
-  const backing = path.join(scratch, 'backing')
+  const backing = options.backing ?? path.join(scratch, 'backing')
   const mountPoint = path.join(scratch, 'mount')
-  mkdirSync(backing)
+  mkdirSync(backing, { recursive: true })
   mkdirSync(mountPoint)
   const child = spawn(process.execPath, [server, backing, mountPoint, JSON.stringify(options)], {
     env: preloadedEnvironment(...(options.preload ?? [])),

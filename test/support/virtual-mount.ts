@@ -40,7 +40,9 @@ export interface ToyReport {
   readonly statistics: {
     readonly operations: Readonly<Record<string, number>>
     readonly waiting: number
+    readonly nodes: number
     readonly openHandles: number
+    readonly backingIds: number
     readonly virtualRequests: number
   }
 }
