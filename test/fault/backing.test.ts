@@ -67,7 +67,7 @@ if (reason !== undefined || process.getuid?.() !== 0) {
     assert.is(size, fs.statSync(path.join(backing, 'big')).size)
     assert.ok(size > MiB)
     assert.is(
-      failure(() => fs.mkdirSync(path.join(mountPoint, 'd'))),
+      failure(() => fs.appendFileSync(big, Buffer.alloc(MiB, 1))),
       'ENOSPC',
     )
     assert.is(fs.readFileSync(path.join(mountPoint, 'other'), 'utf8'), 'other')
@@ -111,7 +111,10 @@ if (reason !== undefined || process.getuid?.() !== 0) {
     execFileSync('btrfs', ['quota', 'enable', image.folder], { stdio: 'ignore' })
     execFileSync('btrfs', ['qgroup', 'limit', `${4 * MiB}`, limited], { stdio: 'ignore' })
     assert.is(fill(path.join(mountPoint, 'limited', 'big')), 'EDQUOT')
-    assert.is(fill(path.join(limited, 'direct')), 'EDQUOT')
+    assert.is(
+      failure(() => fs.writeFileSync(path.join(limited, 'direct'), Buffer.alloc(MiB))),
+      'EDQUOT',
+    )
     fs.writeFileSync(path.join(mountPoint, 'elsewhere'), 'goes on')
     assert.is(fs.readFileSync(path.join(mountPoint, 'other'), 'utf8'), 'other')
   })
