@@ -1,5 +1,7 @@
 /** The log: JSON lines on stderr, or short lines for a person at a terminal. */
-import { pino, type Logger } from 'pino'
+import { pino, type LogFn, type Logger } from 'pino'
+
+import { RateLimit } from './rate-limit.ts'
 
 export type { Logger } from 'pino'
 
@@ -15,13 +17,32 @@ export interface LogOptions {
 export function createLog({ level, human, fd }: LogOptions): Logger {
   // Synchronous: the last lines before a crash are the ones that matter.
   const destination = pino.destination({ fd, sync: true })
+  const options = { level, base: null, hooks: { logMethod: limited() } }
   if (!human) {
-    return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination)
+    return pino({ ...options, timestamp: pino.stdTimeFunctions.isoTime }, destination)
   }
   return pino(
-    { level, base: null, timestamp: false },
+    { ...options, timestamp: false },
     { write: (line: string) => void destination.write(readable(line)) },
   )
+}
+
+const { warn: WARN, error: ERROR } = pino.levels.values
+
+/** Users can cause any number of warnings and errors. */
+function limited(): (this: Logger, args: Parameters<LogFn>, method: LogFn, level: number) => void {
+  const limit = new RateLimit()
+  return function (args, method, level) {
+    const message = args.find((arg) => typeof arg === 'string') ?? ''
+    if (level !== WARN && level !== ERROR) return method.apply(this, args)
+    const verdict = limit.judge(message, Date.now())
+    if (!verdict.say && !verdict.first) return
+    if (!verdict.say)
+      return method.apply(this, [{}, `${message} … more of the same are suppressed for a minute`])
+    const { suppressedBefore: suppressed } = verdict
+    if (suppressed > 0) method.apply(this, [{ suppressed }, `${message} … suppressed`])
+    method.apply(this, args)
+  }
 }
 
 /** `insitu: warn: message (key=value …)`, on one line whatever the values hold. */

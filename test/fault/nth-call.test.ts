@@ -130,7 +130,7 @@ async function everyCall(mountOptions: {
       const calls = faults.disarm()
       // A program that was started says so by its exit code.
       if (error !== undefined && !(error instanceof Error && 'status' in error))
-        if (errnoOf(error) !== 'EIO') wrong.push(`${what}: ${String(error)}`)
+        if (errnoOf(error) !== 'EIO') wrong.push(`${what}: ${errnoOf(error)}`)
       if (error !== undefined) failures += 1
       assert.is(mount.child.exitCode, null, `${what}: the server lives`)
       const names = fs.readdirSync(path.join(mount.backing, directory))
