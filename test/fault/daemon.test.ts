@@ -79,8 +79,8 @@ if (obstacle !== undefined) {
 
   test('its state directory is removed', async () => {
     await using mounted = await Mounted.start()
-    const attach = `echo hello >in; echo "emit('out', dir.file('in').text())" >.compute`
-    assert.is((await mounted.sh(`${attach}; cat .results/out`)).out, 'hello\n')
+    const attach = `echo hello >in; echo "emit('out', dir.file('in').text())" >.compute; ls .results`
+    assert.is((await mounted.sh(attach)).out, 'out\n')
     fs.rmSync(path.join(mounted.state, 'results'), { recursive: true })
     assert.is((await mounted.sh('cat .results/out')).out, 'hello\n')
     fs.rmSync(mounted.state, { recursive: true })
