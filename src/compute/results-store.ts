@@ -70,13 +70,12 @@ export class ResultsStore {
     await this.#refilling
   }
 
-  /** Stores the results of a set whole or not at all; a RunError says why it could not. */
   /** Whether the files of a set are where they were stored; somebody may have cleared the store. */
   has({ folder }: Pick<StoredSet, 'folder'>): boolean {
-    return existsSync(path.join(folder, MANIFEST_NAME))
+    return existsSync(folder)
   }
 
-  /** Stores a set whole or not at all; a RunError says why it could not. */
+  /** Stores the results of a set whole or not at all; a RunError says why it could not. */
   async write(
     results: readonly RunResult[],
     describe: (results: readonly PublishedResult[]) => Manifest,
