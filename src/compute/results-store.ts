@@ -110,6 +110,8 @@ export class ResultsStore {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     }
+  }
+
   /** Somebody removed the store under us: what is computed from now on can be kept all the same. */
   async #makeAnew(): Promise<void> {
     this.#spares.length = 0
