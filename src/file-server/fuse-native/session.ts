@@ -64,6 +64,7 @@ export class Session {
       virtualRequests,
       waiting: this.waits.count,
       nodes: this.ordinary.keptDirectories,
+      backingIds: 0,
       openHandles: this.#files.size,
     }
   }
