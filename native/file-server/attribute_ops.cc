@@ -2,6 +2,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "attributes.h"
@@ -25,11 +26,22 @@ bool has_setid(const struct stat& attributes) {
   return S_ISREG(attributes.st_mode) && (attributes.st_mode & (S_ISUID | S_ISGID));
 }
 
+// A file that could never be filled is not made longer, though the hole takes no room.
+int may_lengthen(const Quota& quota, const Inode& inode, uint64_t size) {
+  struct stat attributes;
+  if (const int error = stat_inode(inode, attributes)) return error;
+  const auto now = static_cast<uint64_t>(attributes.st_size);
+  return size > now && size - now > quota.left() ? EDQUOT : 0;
+}
+
 int truncate_to(Session& session, Inode& inode, int path, const fuse_setattr_in& in) {
   if (in.size > static_cast<uint64_t>(INT64_MAX)) return EFBIG;
   inode.rewritten();
   const auto size = static_cast<off_t>(in.size);
   struct stat attributes;
+  Quota* const quota = inode.tree().quota.get();
+  if (const int error = quota ? may_lengthen(*quota, inode, in.size) : 0) return error;
+  const Quota::Hold held(quota, path);
   const bool keep = !(in.valid & FATTR_KILL_SUIDGID) && stat_inode(inode, attributes) == 0 &&
                     has_setid(attributes);
   const KeepSetid keep_setid(keep);
@@ -71,6 +83,16 @@ int change(Session& session, const Request& request, Inode& inode, int path,
     }
   }
   return 0;
+}
+
+// What a tree with a quota shows of its filesystem.
+void limit_to(const Quota& quota, struct statfs& numbers) {
+  const auto block = static_cast<uint64_t>(numbers.f_frsize ? numbers.f_frsize : numbers.f_bsize);
+  const auto blocks = static_cast<fsblkcnt_t>(quota.limit() / block);
+  const auto left = static_cast<fsblkcnt_t>(quota.left() / block);
+  numbers.f_blocks = std::min(numbers.f_blocks, blocks);
+  numbers.f_bfree = std::min({numbers.f_bfree, numbers.f_bavail, left});
+  numbers.f_bavail = numbers.f_bfree;
 }
 
 wire::StatxTime statx_time(const statx_timestamp& time) { return {time.tv_sec, time.tv_nsec, 0}; }
@@ -122,7 +144,7 @@ void statx(Session& session, Request& request) {
   stat.uid = found.stx_uid;
   stat.gid = found.stx_gid;
   stat.mode = found.stx_mode;
-  stat.ino = shown_ino(session, inode->dev(), found.stx_ino);
+  stat.ino = shown_ino(session, inode->filesystem(), found.stx_ino);
   stat.size = found.stx_size;
   stat.blocks = found.stx_blocks;
   stat.atime = statx_time(found.stx_atime);
@@ -143,6 +165,7 @@ void statfs(Session& session, Request& request) {
   if (!path) return void(request.reply_error(errno));
   struct statfs numbers;
   if (::fstatfs(path->get(), &numbers) < 0) return void(request.reply_error(errno));
+  if (const Quota* const quota = inode->tree().quota.get()) limit_to(*quota, numbers);
   fuse_statfs_out out{};
   out.st.blocks = numbers.f_blocks;
   out.st.bfree = numbers.f_bfree;

@@ -11,17 +11,13 @@ bool is_component(std::string_view name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos;
 }
 
-uint64_t shown_ino(const Session& session, dev_t dev, ino_t ino) {
-  if (dev == session.root_dev()) return ino;
-  // Two filesystems may use the same numbers; the high bits, which hardly any uses, tell them
-  // apart.
-  const uint64_t mark = ((dev * 0x9E3779B97F4A7C15u) >> 49) | 0x8000;
-  return ino ^ (mark << 48);
+uint64_t shown_ino(Session& session, const Filesystem& filesystem, ino_t ino) {
+  return session.inodes().numbers().shown(filesystem.mark, ino);
 }
 
-fuse_attr attributes_of(const Session& session, const struct stat& attributes) {
+fuse_attr attributes_of(Session& session, const Inode& inode, const struct stat& attributes) {
   fuse_attr out{};
-  out.ino = shown_ino(session, attributes.st_dev, attributes.st_ino);
+  out.ino = shown_ino(session, inode.filesystem(), attributes.st_ino);
   out.size = static_cast<uint64_t>(attributes.st_size);
   out.blocks = static_cast<uint64_t>(attributes.st_blocks);
   out.atime = static_cast<uint64_t>(attributes.st_atim.tv_sec);
@@ -46,7 +42,7 @@ uint64_t attributes_ns(const Session& session, const Inode& inode) {
   // Stores to a mapping of a passthrough file change its times without our knowing, also after the
   // last close: a file that was ever open for both reading and writing is asked about each time.
   if (session.passthrough().enabled() && inode.write_activity().last_read_writer != 0) return 0;
-  return session.cache_times().attributes_ns;
+  return inode.tree().times.attributes_ns;
 }
 
 int stat_inode(const Inode& inode, struct stat& attributes) {
@@ -56,35 +52,56 @@ int stat_inode(const Inode& inode, struct stat& attributes) {
                                                                                           : 0;
 }
 
-void reply_attributes(const Session& session, Request& request, const Inode& inode,
+void reply_attributes(Session& session, Request& request, const Inode& inode,
                       const struct stat& attributes) {
   fuse_attr_out out{};
   const uint64_t valid_ns = attributes_ns(session, inode);
   out.attr_valid = seconds_of(valid_ns);
   out.attr_valid_nsec = nanoseconds_of(valid_ns);
-  out.attr = attributes_of(session, attributes);
+  out.attr = attributes_of(session, inode, attributes);
   request.reply_with(out);
 }
 
-InodePtr remember(Session& session, UniqueFd path, const struct stat& attributes,
-                  fuse_entry_out& out) {
-  InodePtr inode = session.inodes().remember(std::move(path), attributes);
-  const uint64_t entry_ns = session.cache_times().entry_ns;
-  const uint64_t valid_ns = attributes_ns(session, *inode);
+namespace {
+
+void fill_entry(Session& session, const Inode& inode, const struct stat& attributes,
+                uint64_t entry_ns, fuse_entry_out& out) {
+  const uint64_t valid_ns = attributes_ns(session, inode);
   out = {};
-  out.nodeid = inode->node();
+  out.nodeid = inode.node();
   out.generation = 1;  // node ids are never reused
   out.entry_valid = seconds_of(entry_ns);
   out.entry_valid_nsec = nanoseconds_of(entry_ns);
   out.attr_valid = seconds_of(valid_ns);
   out.attr_valid_nsec = nanoseconds_of(valid_ns);
-  out.attr = attributes_of(session, attributes);
+  out.attr = attributes_of(session, inode, attributes);
+}
+
+// Nobody changes a point but us, so its name is good for as long as any is.
+int look_up_root(Session& session, const Inode& parent, const Graft& graft, fuse_entry_out& out,
+                 InodePtr& child) {
+  UniqueFd path(::fcntl(graft.root->get(), F_DUPFD_CLOEXEC, 0));
+  struct stat attributes;
+  if (!path || ::fstat(path.get(), &attributes) < 0) return errno;
+  child = session.inodes().remember(std::move(path), attributes, graft.filesystem);
+  fill_entry(session, *child, attributes, parent.tree().times.entry_ns, out);
+  return 0;
+}
+
+}  // namespace
+
+InodePtr remember(Session& session, UniqueFd path, const struct stat& attributes,
+                  const Inode& parent, std::string_view name, fuse_entry_out& out) {
+  InodePtr inode = session.inodes().remember(std::move(path), attributes, parent, name);
+  fill_entry(session, *inode, attributes, parent.tree().times.entry_ns, out);
   return inode;
 }
 
 int look_up(Session& session, const Inode& parent, std::string_view name, fuse_entry_out& out,
             InodePtr& child) {
   if (!is_component(name)) return EINVAL;
+  if (const GraftPtr graft = session.grafts().at(parent, name)) [[unlikely]]
+    return look_up_root(session, parent, *graft, out, child);
   const Descriptor directory = parent.descriptor();
   if (!directory) return errno;
   // Names in a request end with NUL.
@@ -92,7 +109,7 @@ int look_up(Session& session, const Inode& parent, std::string_view name, fuse_e
   if (!path) return errno;
   struct stat attributes;
   if (::fstatat(path.get(), "", &attributes, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0) return errno;
-  child = remember(session, std::move(path), attributes, out);
+  child = remember(session, std::move(path), attributes, parent, name, out);
   return 0;
 }
 

@@ -13,22 +13,23 @@ namespace insitu {
 constexpr uint64_t seconds_of(uint64_t ns) { return ns / 1'000'000'000; }
 constexpr uint32_t nanoseconds_of(uint64_t ns) { return static_cast<uint32_t>(ns % 1'000'000'000); }
 
-fuse_attr attributes_of(const Session& session, const struct stat& attributes);
-// The inode number to show: the backing's own, made distinct where another filesystem is mounted.
-uint64_t shown_ino(const Session& session, dev_t dev, ino_t ino);
+fuse_attr attributes_of(Session& session, const Inode& inode, const struct stat& attributes);
+// The inode number to show: the volume's own, made distinct for every other filesystem.
+uint64_t shown_ino(Session& session, const Filesystem& filesystem, ino_t ino);
 // How long the kernel may keep attributes of `inode`.
 uint64_t attributes_ns(const Session& session, const Inode& inode);
 
 // 0 or an errno.
 int stat_inode(const Inode& inode, struct stat& attributes);
-void reply_attributes(const Session& session, Request& request, const Inode& inode,
+void reply_attributes(Session& session, Request& request, const Inode& inode,
                       const struct stat& attributes);
 
-// Remembers what `path` (O_PATH) refers to, once more looked up, and fills the entry to send: it
-// must be forgotten once if it is not sent.
+// Remembers what `path` (O_PATH), found as `name` of `parent`, refers to, once more looked up, and
+// fills the entry to send: it must be forgotten once if it is not sent.
 InodePtr remember(Session& session, UniqueFd path, const struct stat& attributes,
-                  fuse_entry_out& out);
-// Walks one name of a directory, without following, and remembers what it finds. 0 or an errno.
+                  const Inode& parent, std::string_view name, fuse_entry_out& out);
+// Walks one name of a directory, without following, and remembers what it finds, which may be the
+// root of a graft. 0 or an errno.
 int look_up(Session& session, const Inode& parent, std::string_view name, fuse_entry_out& out,
             InodePtr& child);
 // Sends an entry, and takes the look-up back when the kernel did not get it.

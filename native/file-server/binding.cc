@@ -4,6 +4,7 @@
 #include <string>
 #include <system_error>
 
+#include "graft_binding.h"
 #include "mount.h"
 #include "session.h"
 #include "virtual_binding.h"
@@ -59,6 +60,8 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
                        {
                            InstanceMethod<&NativeFileServer::negotiated>("negotiated"),
                            InstanceMethod<&NativeFileServer::statistics>("statistics"),
+                           InstanceMethod<&NativeFileServer::graft>("graft"),
+                           InstanceMethod<&NativeFileServer::revoke>("revoke"),
                            InstanceMethod<&NativeFileServer::stop>("stop"),
                        });
   }
@@ -133,8 +136,12 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
     out.Set("backingIds", static_cast<double>(session_->passthrough().ids()));
     out.Set("openHandles", static_cast<double>(session_->files().size() +
                                                session_->directories().size()));
+    out.Set("grafts", graft_statistics(info.Env(), *session_));
     return out;
   }
+
+  Napi::Value graft(const Napi::CallbackInfo& info) { return graft_binding(info, session_); }
+  Napi::Value revoke(const Napi::CallbackInfo& info) { return revoke_binding(info, session_); }
 
   // () => Promise<void>: detached, and no thread left.
   Napi::Value stop(const Napi::CallbackInfo& info) {

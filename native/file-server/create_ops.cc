@@ -43,6 +43,9 @@ void reply_new(Session& session, Request& request, const Place& place) {
   InodePtr child;
   if (const int error = look_up(session, *place.parent, place.name, out, child))
     return void(request.reply_error(error));
+  Quota* const quota = child->tree().quota.get();
+  if (quota && request.opcode() != FUSE_LINK)
+    if (const Descriptor made = child->descriptor()) quota->added(made->get());
   reply_entry(session, request, out);
 }
 
@@ -58,9 +61,10 @@ UniqueFd path_of(int fd, int directory, const char* name, const struct stat& att
 }
 
 void reply_created(Session& session, Request& request, UniqueFd fd, UniqueFd path,
-                   const struct stat& attributes, int flags) {
+                   const struct stat& attributes, int flags, const Inode& parent,
+                   std::string_view name) {
   fuse_entry_out entry;
-  const InodePtr inode = remember(session, std::move(path), attributes, entry);
+  const InodePtr inode = remember(session, std::move(path), attributes, parent, name, entry);
   wire::OpenOut opened{};
   const bool keeps_setid =
       request.caller().uid == 0 && (attributes.st_mode & (S_ISUID | S_ISGID));
@@ -98,7 +102,8 @@ void create(Session& session, Request& request) {
   if (::fstat(fd.get(), &attributes) < 0) return void(request.reply_error(errno));
   UniqueFd path = path_of(fd.get(), place.fd(), place.name.data(), attributes);
   if (!path) return void(request.reply_error(errno));
-  reply_created(session, request, std::move(fd), std::move(path), attributes, flags);
+  reply_created(session, request, std::move(fd), std::move(path), attributes, flags,
+                *place.parent, place.name);
 }
 
 void tmpfile(Session& session, Request& request) {
@@ -122,7 +127,7 @@ void tmpfile(Session& session, Request& request) {
   if (::fstat(fd.get(), &attributes) < 0) return void(request.reply_error(errno));
   UniqueFd path = reopen(fd.get(), O_PATH);
   if (!path) return void(request.reply_error(errno));
-  reply_created(session, request, std::move(fd), std::move(path), attributes, flags);
+  reply_created(session, request, std::move(fd), std::move(path), attributes, flags, *parent, {});
 }
 
 void mknod(Session& session, Request& request) {

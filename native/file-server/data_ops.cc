@@ -24,7 +24,8 @@ int open_file(Session& session, const InodePtr& inode, UniqueFd fd, int flags, b
   int32_t backing_id = 0;
   const bool reads_and_writes = (flags & O_ACCMODE) == O_RDWR;
   const bool first_read_writer = reads_and_writes && inode->write_activity().last_read_writer == 0;
-  const IoMode mode = passthrough.choose(inode->io_state(), path->get(), may_pass, backing_id);
+  const IoMode mode = passthrough.choose(inode->io_state(), path->get(),
+                                         may_pass && inode->tree().may_pass, backing_id);
   if (!fd && mode != IoMode::passthrough) {
     fd = reopen(path->get(), backing_flags(flags));
     if (!fd) {
@@ -44,10 +45,10 @@ int open_file(Session& session, const InodePtr& inode, UniqueFd fd, int flags, b
       break;
     case IoMode::cached:
       // Shared: what others wrote since shows at each open.
-      if (session.options().exclusive) out.open_flags = FOPEN_KEEP_CACHE;
+      if (inode->tree().exclusive) out.open_flags = FOPEN_KEEP_CACHE;
       break;
   }
-  if (session.closes_silently()) out.open_flags |= FOPEN_NOFLUSH;
+  if (inode->tree().closes_silently) out.open_flags |= FOPEN_NOFLUSH;
   out.fh = session.files().add(
       std::make_shared<FileHandle>(std::move(fd), inode, flags, passthrough, mode), uid);
   // Attributes from before were good for long; from now on mapped stores may change them.
@@ -63,6 +64,14 @@ namespace {
 bool has_setid(int fd) {
   struct stat attributes;
   return ::fstat(fd, &attributes) == 0 && (attributes.st_mode & (S_ISUID | S_ISGID));
+}
+
+// What a copy of `length` bytes can come to.
+uint64_t at_most(int source, uint64_t offset, uint64_t length) {
+  struct stat attributes;
+  if (::fstat(source, &attributes) < 0) return length;
+  const auto size = static_cast<uint64_t>(attributes.st_size);
+  return size <= offset ? 0 : std::min(length, size - offset);
 }
 
 }  // namespace
@@ -85,6 +94,7 @@ void open(Session& session, Request& request) {
     keeps_setid = request.caller().uid == 0 && stat_inode(*inode, attributes) == 0 &&
                   (attributes.st_mode & (S_ISUID | S_ISGID));
     const KeepSetid keep(keeps_setid && !(in->open_flags & FUSE_OPEN_KILL_SUIDGID));
+    const Quota::Hold held(inode->tree().quota.get(), path->get());
     fd = reopen(path->get(), backing_flags(flags) | (flags & (O_TRUNC | O_APPEND)));
     if (!fd) return void(request.reply_error(errno));
     // An append-only file wants to hear it at open; each write says it again (see backing_flags).
@@ -119,6 +129,8 @@ void write(Session& session, Request& request) {
   if (fd < 0) return void(request.reply_error(errno));
   const bool written_back = in->write_flags & FUSE_WRITE_CACHE;
   const KeepSetid keep_setid(!(in->write_flags & FUSE_WRITE_KILL_SUIDGID) && has_setid(fd));
+  const Quota::Growth growth(file->inode().tree().quota.get(), fd, in->offset, in->size);
+  if (growth.error() != 0) return void(request.reply_error(growth.error()));
   const iovec bytes{const_cast<std::byte*>(data.data()), in->size};
   const int how = !written_back && (in->flags & O_APPEND) ? RWF_APPEND : 0;
   const ssize_t size = ::pwritev2(fd, &bytes, 1, static_cast<off_t>(in->offset), how);
@@ -140,6 +152,9 @@ void copy_file_range(Session& session, Request& request) {
   // The 32-bit reply bounds what one call may copy.
   const bool wide = request.opcode() == wire::kCopyFileRange64;
   const size_t length = wide ? in->len : std::min<uint64_t>(in->len, UINT32_MAX & ~0xfffu);
+  Quota* const quota = target->inode().tree().quota.get();
+  const Quota::Growth growth(quota, to, in->off_out, quota ? at_most(from, in->off_in, length) : 0);
+  if (growth.error() != 0) return void(request.reply_error(growth.error()));
   const ssize_t size = ::copy_file_range(from, &from_offset, to, &to_offset, length,
                                          static_cast<unsigned>(in->flags));
   if (size < 0) return void(request.reply_error(errno));
@@ -156,6 +171,10 @@ void fallocate(Session& session, Request& request) {
   const int fd = file ? file->descriptor() : (errno = EBADF, -1);
   if (fd < 0) return void(request.reply_error(errno));
   const KeepSetid keep_setid(request.caller().uid == 0 && has_setid(fd));
+  const bool grows = !(in->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE));
+  const Quota::Growth growth(file->inode().tree().quota.get(), fd, in->offset,
+                             grows ? in->length : 0);
+  if (growth.error() != 0) return void(request.reply_error(growth.error()));
   const int done = ::fallocate(fd, static_cast<int>(in->mode), static_cast<off_t>(in->offset),
                                static_cast<off_t>(in->length));
   request.reply_error(done < 0 ? errno : 0);
@@ -172,7 +191,7 @@ void lseek(Session& session, Request& request) {
   request.reply_with(fuse_lseek_out{static_cast<uint64_t>(offset)});
 }
 
-// Only for backing filesystems that may report errors at close(2), see Session::closes_silently.
+// Only for backing filesystems that may report errors at close(2), see Tree::closes_silently.
 void flush(Session& session, Request& request) {
   const auto file = session.files().find(request.arg<fuse_flush_in>()->fh);
   const int fd = file ? file->descriptor() : (errno = EBADF, -1);

@@ -1,3 +1,4 @@
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -115,6 +116,23 @@ bool is_reserved(Session& session, std::string_view name) {
   return layer && layer->is_reserved(name);
 }
 
+// Of an entry in a mount that has grafts: a point is its graft's root, and above that root is the
+// point's directory.
+uint64_t shown_entry(Session& session, const Inode& directory, std::string_view name, ino_t ino) {
+  struct stat root;
+  if (name == "..") {
+    const GraftPtr graft = session.grafts().rooted_at(directory);
+    const InodePtr parent = graft ? session.inodes().find(graft->parent_tree, graft->parent_dev,
+                                                          graft->parent_ino)
+                                  : nullptr;
+    if (parent) return shown_ino(session, parent->filesystem(), parent->ino());
+  } else if (const GraftPtr graft = session.grafts().at(directory, name);
+             graft && ::fstat(graft->root->get(), &root) == 0) {
+    return shown_ino(session, *graft->filesystem, root.st_ino);
+  }
+  return shown_ino(session, directory.filesystem(), ino);
+}
+
 void list(Session& session, Request& request, bool plus) {
   const auto* in = request.arg<fuse_read_in>();
   const auto directory = session.directories().find(in->fh);
@@ -129,6 +147,7 @@ void list(Session& session, Request& request, bool plus) {
   std::vector<uint64_t> looked_up;
   int error = 0;
   bool full = false;
+  const bool points = session.grafts().any();
   while (const BackingEntry* found = past_backing ? nullptr : current(*directory, error)) {
     const std::string_view name{found->name,
                                 ::strnlen(found->name, found->length - kNameOffset)};
@@ -136,7 +155,8 @@ void list(Session& session, Request& request, bool plus) {
       full = true;
       break;
     }
-    const uint64_t ino = shown_ino(session, directory->inode->dev(), found->ino);
+    const uint64_t ino = points ? shown_entry(session, *directory->inode, name, found->ino)
+                                : shown_ino(session, directory->inode->filesystem(), found->ino);
     if (plus) {
       // Node 0 is a name without its attributes: `.` and `..`, what cannot be looked at, and real
       // entries of reserved names, whose lookup the virtual layer has to see.
@@ -170,7 +190,7 @@ void opendir(Session& session, Request& request) {
   UniqueFd fd = reopen(path->get(), O_RDONLY | O_DIRECTORY);
   if (!fd) return void(request.reply_error(errno));
   wire::OpenOut out{};
-  if (session.options().exclusive) out.open_flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE;
+  if (inode->tree().exclusive) out.open_flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE;
   out.fh = session.directories().add(std::make_shared<DirectoryHandle>(std::move(fd), inode),
                                      request.caller().uid);
   if (request.reply_with(out) != 0) session.directories().remove(out.fh);

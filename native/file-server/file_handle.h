@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "../common/unique_fd.h"
@@ -11,9 +12,13 @@ namespace insitu {
 // a generation, never another one.
 class FileIdentity {
  public:
+  FileIdentity() = default;
+  // From `bytes()`.
+  FileIdentity(std::vector<std::byte> bytes, int mount) : bytes_(std::move(bytes)), mount_(mount) {}
   // Empty when the filesystem gives none (errno says why).
   static FileIdentity of(int path);
 
+  const std::vector<std::byte>& bytes() const { return bytes_; }
   bool empty() const { return bytes_.empty(); }
   // The mount that the object was reached through.
   int mount() const { return mount_; }

@@ -11,11 +11,14 @@ FileHandle::FileHandle(UniqueFd fd, InodePtr inode, int flags, Passthrough& pass
       passthrough_(passthrough),
       mode_(mode),
       opened_(fd.get()),
-      fd_(std::move(fd)) {
+      fd_(std::move(fd)),
+      hold_(inode_->tree().quota.get(), fd_.get()) {
   inode_->opened(flags_);
+  ++inode_->tree().open;
 }
 
 FileHandle::~FileHandle() {
+  --inode_->tree().open;
   inode_->released(flags_);
   passthrough_.released(inode_->io_state(), mode_);
 }

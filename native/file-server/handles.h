@@ -25,7 +25,11 @@ class FileHandle {
 
   // -1 with errno when the file cannot be opened (any more).
   int descriptor();
+  // Without opening it: -1 as long as nothing needed it.
+  int opened_descriptor() const { return opened_; }
   Inode& inode() const { return *inode_; }
+  int flags() const { return flags_; }
+  IoMode mode() const { return mode_; }
 
  private:
   const InodePtr inode_;
@@ -35,6 +39,7 @@ class FileHandle {
   std::mutex opening_;
   std::atomic<int> opened_;
   UniqueFd fd_;
+  Quota::Hold hold_;  // before fd_ goes
 };
 
 // An open directory. Offsets that the kernel sees are the backing filesystem's own cookies, so they
@@ -51,7 +56,12 @@ struct DirectoryHandle {
   int64_t position = 0;
 
   DirectoryHandle(UniqueFd descriptor, InodePtr opened)
-      : fd(std::move(descriptor)), inode(std::move(opened)) {}
+      : fd(std::move(descriptor)), inode(std::move(opened)) {
+    ++inode->tree().open;
+  }
+  ~DirectoryHandle() { --inode->tree().open; }
+  DirectoryHandle(const DirectoryHandle&) = delete;
+  DirectoryHandle& operator=(const DirectoryHandle&) = delete;
 };
 
 // Numbers that the kernel gives back with each operation on an open file; never reused.
@@ -83,6 +93,40 @@ class HandleTable {
     OpenCounts::of_process().remove(node.mapped().uid);
     return std::move(node.mapped().handle);
   }
+  template <class Predicate>
+  void remove_if(Predicate chosen) {
+    std::vector<std::shared_ptr<Handle>> removed;  // they close after the locks are free
+    for (auto& shard : shards_) {
+      const std::lock_guard lock(shard.mutex);
+      for (auto entry = shard.handles.begin(); entry != shard.handles.end();) {
+        if (!chosen(*entry->second.handle)) {
+          ++entry;
+          continue;
+        }
+        OpenCounts::of_process().remove(entry->second.uid);
+        removed.push_back(std::move(entry->second.handle));
+        entry = shard.handles.erase(entry);
+      }
+    }
+  }
+  // `visit(number, handle, uid)`.
+  template <class Visit>
+  void for_each(Visit visit) {
+    for (auto& shard : shards_) {
+      const std::lock_guard lock(shard.mutex);
+      for (const auto& [number, entry] : shard.handles) visit(number, *entry.handle, entry.uid);
+    }
+  }
+  // Under the number that a predecessor gave it; later ones get others.
+  void restore(uint64_t number, std::shared_ptr<Handle> handle, uint32_t uid) {
+    if (last_ < number) last_ = number;
+    OpenCounts::of_process().add(uid);
+    auto& shard = shard_of(number);
+    const std::lock_guard lock(shard.mutex);
+    shard.handles.emplace(number, Entry{std::move(handle), uid});
+  }
+  uint64_t last() const { return last_; }
+  void restore_last(uint64_t last) { last_ = last; }
   void clear() {
     for (auto& shard : shards_) {
       const std::lock_guard lock(shard.mutex);

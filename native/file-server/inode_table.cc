@@ -6,26 +6,23 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "reopen.h"
+#include "identity.h"
 
 namespace insitu {
 
-namespace {
-
-uint64_t next_stamp() {
+uint64_t InodeTable::next_stamp() {
   static std::atomic<uint64_t> clock = 0;
   return ++clock;
 }
 
-}  // namespace
-
-Inode::Inode(InodeTable& table, uint64_t node, const struct stat& attributes, UniqueFd path)
+Inode::Inode(InodeTable& table, uint64_t node, FilesystemPtr filesystem, ino_t ino, mode_t mode,
+             UniqueFd path)
     : table_(table),
       node_(node),
-      dev_(attributes.st_dev),
-      ino_(attributes.st_ino),
-      type_(attributes.st_mode & S_IFMT),
-      path_(std::make_shared<const UniqueFd>(std::move(path))) {}
+      filesystem_(std::move(filesystem)),
+      ino_(ino),
+      type_(mode & S_IFMT),
+      path_(path ? std::make_shared<const UniqueFd>(std::move(path)) : nullptr) {}
 
 Inode::~Inode() { table_.drop(*this); }
 
@@ -40,14 +37,14 @@ void Inode::opened(int flags) {
   const int access = flags & O_ACCMODE;
   if (access == O_RDONLY) return;
   if (flags & O_APPEND) {
-    last_appender_ = next_stamp();
+    last_appender_ = InodeTable::next_stamp();
   } else {
     ++writers_;
-    last_writer_ = next_stamp();
+    last_writer_ = InodeTable::next_stamp();
   }
   if (access == O_RDWR) {
     ++read_writers_;
-    last_read_writer_ = next_stamp();
+    last_read_writer_ = InodeTable::next_stamp();
   }
 }
 
@@ -58,22 +55,20 @@ void Inode::released(int flags) {
   if (access == O_RDWR) --read_writers_;
 }
 
-void Inode::rewritten() { last_writer_ = next_stamp(); }
+void Inode::rewritten() { last_writer_ = InodeTable::next_stamp(); }
 
-InodeTable::InodeTable(UniqueFd root, const struct stat& attributes, size_t descriptor_bound)
+InodeTable::InodeTable(TreePtr volume, UniqueFd root, const struct stat& attributes,
+                       size_t descriptor_bound)
     : descriptor_bound_(descriptor_bound) {
-  const FileIdentity identity = FileIdentity::of(root.get());
-  if (!identity.empty()) {
-    UniqueFd directory = reopen(root.get(), O_RDONLY | O_DIRECTORY);
-    if (directory && identity.open(directory.get(), O_PATH)) {
-      handle_root_ = std::move(directory);
-      root_mount_ = identity.mount();
-    }
-  }
-  root_ = std::make_shared<Inode>(*this, FUSE_ROOT_ID, attributes, std::move(root));
+  const FilesystemPtr filesystem = std::make_shared<Filesystem>(
+      std::move(volume), attributes.st_dev, uint16_t{0}, root.get(), true);
+  filesystems_.emplace(std::pair{0u, attributes.st_dev}, filesystem);
+  root_ = std::make_shared<Inode>(*this, FUSE_ROOT_ID, filesystem, attributes.st_ino,
+                                  attributes.st_mode, std::move(root));
   root_->pinned_ = true;
   by_node_.emplace(root_->node(), root_);
-  by_identity_.emplace(Identity{root_->dev(), root_->ino()}, root_);
+  by_identity_.emplace(Identity{filesystem.get(), root_->ino()}, root_);
+  ++filesystem->tree->nodes;
 }
 
 InodePtr InodeTable::find(uint64_t node) const {
@@ -82,27 +77,82 @@ InodePtr InodeTable::find(uint64_t node) const {
   return found == by_node_.end() ? nullptr : found->second;
 }
 
-InodePtr InodeTable::find(dev_t dev, ino_t ino) const {
+InodePtr InodeTable::find(dev_t dev, ino_t ino) const { return find(*root_, dev, ino); }
+
+InodePtr InodeTable::find(const Inode& relative, dev_t dev, ino_t ino) const {
+  if (dev != relative.dev()) return find(relative.tree().id, dev, ino);
   const std::shared_lock lock(mutex_);
-  const auto found = by_identity_.find({dev, ino});
+  const auto found = by_identity_.find({&relative.filesystem(), ino});
   return found == by_identity_.end() ? nullptr : found->second;
 }
 
-InodePtr InodeTable::remember(UniqueFd path, const struct stat& attributes) {
-  std::vector<Descriptor> closing;  // after the locks are free
-  InodePtr replaced;
+InodePtr InodeTable::find(uint32_t tree, dev_t dev, ino_t ino) const {
+  const std::shared_lock lock(mutex_);
+  const auto filesystem = filesystems_.find({tree, dev});
+  if (filesystem == filesystems_.end()) return nullptr;
+  const auto found = by_identity_.find({filesystem->second.get(), ino});
+  return found == by_identity_.end() ? nullptr : found->second;
+}
+
+FilesystemPtr InodeTable::filesystem(const TreePtr& tree, int path,
+                                     const struct stat& attributes) {
   const std::unique_lock lock(mutex_);
-  auto& inode = by_identity_[{attributes.st_dev, attributes.st_ino}];
+  return filesystem_of(tree, path, attributes);
+}
+
+// Called with mutex_ held.
+FilesystemPtr InodeTable::filesystem_of(const TreePtr& tree, int path,
+                                        const struct stat& attributes) {
+  FilesystemPtr& filesystem = filesystems_[{tree->id, attributes.st_dev}];
+  if (!filesystem) {
+    // The first of a graft is its root.
+    const uint16_t mark = numbers_.mark_of(tree->id, attributes.st_dev,
+                                           tree->is_volume() ? 0 : attributes.st_ino);
+    filesystem = std::make_shared<Filesystem>(tree, attributes.st_dev, mark, path,
+                                              S_ISDIR(attributes.st_mode));
+  }
+  return filesystem;
+}
+
+InodePtr InodeTable::remember(UniqueFd path, const struct stat& attributes, const Inode& parent,
+                              std::string_view name) {
+  std::vector<Descriptor> closing;  // after the locks are free
+  const std::unique_lock lock(mutex_);
+  const FilesystemPtr filesystem =
+      attributes.st_dev == parent.dev()
+          ? parent.filesystem_
+          : filesystem_of(parent.filesystem_->tree, path.get(), attributes);
+  InodePtr inode = remember_locked(std::move(path), attributes, filesystem, closing);
+  if (filesystem->reach() == Filesystem::Reach::paths && !name.empty())
+    set_place(*inode, parent.node(), name);
+  return inode;
+}
+
+InodePtr InodeTable::remember(UniqueFd path, const struct stat& attributes,
+                              const FilesystemPtr& filesystem) {
+  std::vector<Descriptor> closing;
+  const std::unique_lock lock(mutex_);
+  return remember_locked(std::move(path), attributes, filesystem, closing);
+}
+
+InodePtr InodeTable::remember_locked(UniqueFd path, const struct stat& attributes,
+                                     const FilesystemPtr& filesystem,
+                                     std::vector<Descriptor>& closing) {
+  auto& inode = by_identity_[{filesystem.get(), attributes.st_ino}];
   // Without a descriptor that holds it, an inode may be gone and its number used again.
-  if (inode && !is_same(*inode, path.get())) replaced = std::move(inode);
+  if (inode && !is_same(*inode, path.get())) inode = nullptr;
   if (inode) {
     ++inode->lookups_;
     return inode;
   }
-  inode = std::make_shared<Inode>(*this, next_node_++, attributes, std::move(path));
+  inode = std::make_shared<Inode>(*this, next_node_++, filesystem, attributes.st_ino,
+                                  attributes.st_mode, std::move(path));
   inode->lookups_ = 1;
   by_node_.emplace(inode->node(), inode);
+  ++filesystem->tree->nodes;
   const std::lock_guard descriptors_lock(descriptors_mutex_);
+  // Without a name nothing opens it again.
+  inode->pinned_ = attributes.st_nlink == 0;
   adopt(*inode, inode->path_, closing);
   return inode;
 }
@@ -116,13 +166,17 @@ void InodeTable::forget(uint64_t node, uint64_t lookups) {
   last->lookups_ -= std::min(lookups, last->lookups_);
   if (last->lookups_ > 0) return;
   by_node_.erase(found);
-  const auto identity = by_identity_.find({last->dev(), last->ino()});
+  const FilesystemPtr& filesystem = last->filesystem_;
+  --filesystem->tree->nodes;
+  const auto identity = by_identity_.find({filesystem.get(), last->ino()});
   if (identity != by_identity_.end() && identity->second == last) by_identity_.erase(identity);
+  // So that what was mounted below, and is not looked at any more, can be unmounted.
+  if (filesystem.use_count() == 2) filesystems_.erase({filesystem->tree->id, filesystem->dev});
 }
 
 void InodeTable::retire(const InodePtr& inode) {
   const std::unique_lock lock(mutex_);
-  const auto identity = by_identity_.find({inode->dev(), inode->ino()});
+  const auto identity = by_identity_.find({inode->filesystem_.get(), inode->ino()});
   if (identity != by_identity_.end() && identity->second == inode) by_identity_.erase(identity);
 }
 
@@ -140,23 +194,28 @@ void InodeTable::pin(const Inode& inode) {
   const Descriptor held = descriptor_of(inode);
   const std::lock_guard lock(descriptors_mutex_);
   if (inode.pinned_ || !held) return;
-  if (handle_root_ && inode.path_) recent_.erase(inode.place_);
+  if (inode.path_) recent_.erase(inode.recent_);
   inode.path_ = held;
   inode.pinned_ = true;
 }
 
 Descriptor InodeTable::descriptor_of(const Inode& inode) {
-  std::vector<Descriptor> closing;
   {
     const std::lock_guard lock(descriptors_mutex_);
     if (inode.path_) {
-      if (!inode.pinned_) recent_.splice(recent_.begin(), recent_, inode.place_);
+      if (!inode.pinned_) recent_.splice(recent_.begin(), recent_, inode.recent_);
       return inode.path_;
     }
   }
-  // Nobody changes identity_ once it is set.
-  auto opened = std::make_shared<const UniqueFd>(inode.identity_.open(handle_root_.get(), O_PATH));
+  if (inode.tree().gone()) {
+    errno = ESTALE;
+    return nullptr;
+  }
+  // Nobody changes identity_ once path_ was given up.
+  if (inode.identity_.empty()) return reached_by_path(inode);
+  auto opened = std::make_shared<const UniqueFd>(inode.filesystem().open(inode.identity_));
   if (!*opened) return nullptr;
+  std::vector<Descriptor> closing;
   const std::lock_guard lock(descriptors_mutex_);
   if (!inode.path_) adopt(inode, std::move(opened), closing);
   return inode.path_;
@@ -167,17 +226,11 @@ Descriptor InodeTable::descriptor_of(const Inode& inode) {
 void InodeTable::adopt(const Inode& inode, Descriptor path, std::vector<Descriptor>& closing) {
   inode.path_ = std::move(path);
   if (inode.pinned_) return;
-  if (!handle_root_) {
-    inode.pinned_ = true;
-    return;
-  }
-  inode.place_ = recent_.insert(recent_.begin(), &inode);
+  inode.recent_ = recent_.insert(recent_.begin(), &inode);
   while (recent_.size() > descriptor_bound_) {
     const Inode& oldest = *recent_.back();
-    if (oldest.identity_.empty()) oldest.identity_ = FileIdentity::of(oldest.path_->get());
     recent_.pop_back();
-    // Below another mount: its handles are of another filesystem.
-    if (oldest.identity_.empty() || oldest.identity_.mount() != root_mount_) {
+    if (!give_up(oldest)) {
       oldest.pinned_ = true;
       continue;
     }
@@ -189,12 +242,15 @@ void InodeTable::adopt(const Inode& inode, Descriptor path, std::vector<Descript
 
 bool InodeTable::is_same(const Inode& inode, int path) {
   const std::lock_guard lock(descriptors_mutex_);
-  return inode.path_ || inode.identity_ == FileIdentity::of(path);
+  if (inode.path_) return true;
+  if (!inode.identity_.empty()) return inode.identity_ == FileIdentity::of(path);
+  Attributes now;
+  return inode.place_ && read_attributes(path, now) == 0 && now.birth_ns == inode.place_->birth_ns;
 }
 
 void InodeTable::drop(const Inode& inode) {
   const std::lock_guard lock(descriptors_mutex_);
-  if (inode.path_ && !inode.pinned_) recent_.erase(inode.place_);
+  if (inode.path_ && !inode.pinned_) recent_.erase(inode.recent_);
 }
 
 }  // namespace insitu

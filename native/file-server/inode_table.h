@@ -5,23 +5,28 @@
 #include <atomic>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
+#include <string>
+#include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "../common/unique_fd.h"
 #include "file_handle.h"
+#include "filesystem.h"
+#include "inode_numbers.h"
 #include "passthrough.h"
 
 namespace insitu {
 
 class Inode;
 class InodeTable;
+struct SessionState;
 
-// Keeps a descriptor open while it is used; empty (errno says why) when it could not be had.
-using Descriptor = std::shared_ptr<const UniqueFd>;
 using InodePtr = std::shared_ptr<Inode>;
 
 // What was and is open for writing through this mount, for those who ask whether a file may have
@@ -35,16 +40,20 @@ struct WriteActivity {
   uint64_t last_appender = 0;     // stamp of the last open for writing with O_APPEND
 };
 
-// One object of the backing directory that the kernel knows, whatever its names are.
+// One object of a backing tree that the kernel knows, whatever its names are.
 class Inode {
  public:
-  Inode(InodeTable& table, uint64_t node, const struct stat& attributes, UniqueFd path);
+  // `path` may be empty for one that a predecessor knew.
+  Inode(InodeTable& table, uint64_t node, FilesystemPtr filesystem, ino_t ino, mode_t mode,
+        UniqueFd path);
   ~Inode();
   Inode(const Inode&) = delete;
   Inode& operator=(const Inode&) = delete;
 
   uint64_t node() const { return node_; }
-  dev_t dev() const { return dev_; }
+  const Filesystem& filesystem() const { return *filesystem_; }
+  Tree& tree() const { return *filesystem_->tree; }
+  dev_t dev() const { return filesystem_->dev; }
   ino_t ino() const { return ino_; }
   // S_IFMT bits: they never change.
   mode_t type() const { return type_; }
@@ -62,16 +71,24 @@ class Inode {
 
  private:
   friend class InodeTable;
+  // Where it was looked up last, for filesystems without handles.
+  struct Place {
+    uint64_t parent;
+    std::string name;
+    int64_t birth_ns = 0;  // as it was when path_ was given up
+  };
+
   InodeTable& table_;
   const uint64_t node_;
-  const dev_t dev_;
+  const FilesystemPtr filesystem_;
   const ino_t ino_;
   const mode_t type_;
 
   // Guarded by the table's `descriptors_mutex_`.
   mutable Descriptor path_;
   mutable FileIdentity identity_;  // set once path_ was given up
-  mutable std::list<const Inode*>::iterator place_;
+  mutable std::unique_ptr<Place> place_;
+  mutable std::list<const Inode*>::iterator recent_;
   mutable bool pinned_ = false;
 
   uint64_t lookups_ = 0;  // guarded by the table's `mutex_`
@@ -83,22 +100,35 @@ class Inode {
   IoState io_state_;
 };
 
-// Node ids are numbers, never reused. One identity (dev, ino) has one inode while the kernel or
+// Node ids are numbers, never reused. One identity (tree, dev, ino) has one inode while the kernel or
 // somebody here knows it, so hard links share theirs.
 //
 // Of the inodes, only the `descriptor_bound` last used keep a descriptor; the others are opened
-// again by file handle. Where the backing has no file handles, or we may not open by them, all keep
-// theirs. Lock order: `mutex_`, then `descriptors_mutex_`.
+// again by file handle, or by parent and name with a check that it still is the same object (see
+// Filesystem). Those of which neither is to be had keep theirs. Lock order: `mutex_`, then
+// `descriptors_mutex_`, then a Filesystem's.
 class InodeTable {
  public:
   // `root` is O_PATH, a directory.
-  InodeTable(UniqueFd root, const struct stat& attributes, size_t descriptor_bound);
+  InodeTable(TreePtr volume, UniqueFd root, const struct stat& attributes,
+             size_t descriptor_bound);
 
   InodePtr root() const { return root_; }
   InodePtr find(uint64_t node) const;
+  // In the volume, or in the tree of `relative`.
   InodePtr find(dev_t dev, ino_t ino) const;
-  // The inode of what `path` (O_PATH) refers to, counted as looked up once more.
-  InodePtr remember(UniqueFd path, const struct stat& attributes);
+  InodePtr find(const Inode& relative, dev_t dev, ino_t ino) const;
+  InodePtr find(uint32_t tree, dev_t dev, ino_t ino) const;
+  // The inode of what `path` (O_PATH) refers to, counted as looked up once more. It was found as
+  // `name` of `parent`; "" is without a name.
+  InodePtr remember(UniqueFd path, const struct stat& attributes, const Inode& parent,
+                    std::string_view name);
+  // As above, for a graft's root.
+  InodePtr remember(UniqueFd path, const struct stat& attributes, const FilesystemPtr& filesystem);
+  // It stands there now.
+  void moved(const Inode& inode, const Inode& parent, std::string_view name);
+  // The filesystem of a directory (O_PATH) of that tree.
+  FilesystemPtr filesystem(const TreePtr& tree, int path, const struct stat& attributes);
   void forget(uint64_t node, uint64_t lookups);
   // The next look-up of the same object gets another node: the kernel takes this one for something
   // else.
@@ -111,27 +141,42 @@ class InodeTable {
   // Keeps the descriptor open from now on: the last name may go, and then nothing opens it again.
   void pin(const Inode& inode);
 
+  std::vector<uint64_t> nodes_of(const Tree& tree) const;
+  // Closes what a tree that is gone held open.
+  void close_tree(const Tree& tree);
+  InodeNumbers& numbers() { return numbers_; }
+
+  // For a successor (session_state.h). `restore` comes before anything else is asked of the table.
+  void dump(SessionState& state) const;
+  void restore(const SessionState& state, const std::map<uint32_t, TreePtr>& trees);
+
  private:
   friend class Inode;
+  static uint64_t next_stamp();
   struct Identity {
-    dev_t dev;
+    const Filesystem* filesystem;
     ino_t ino;
     bool operator==(const Identity&) const = default;
   };
   struct IdentityHash {
     size_t operator()(const Identity& identity) const {
-      return identity.ino * 0x9E3779B97F4A7C15u ^ identity.dev;
+      return identity.ino * 0x9E3779B97F4A7C15u ^ reinterpret_cast<uintptr_t>(identity.filesystem);
     }
   };
 
+  FilesystemPtr filesystem_of(const TreePtr& tree, int path, const struct stat& attributes);
+  InodePtr remember_locked(UniqueFd path, const struct stat& attributes,
+                           const FilesystemPtr& filesystem, std::vector<Descriptor>& closing);
   Descriptor descriptor_of(const Inode& inode);
+  Descriptor reached_by_path(const Inode& inode);
   void adopt(const Inode& inode, Descriptor path, std::vector<Descriptor>& closing);
+  bool give_up(const Inode& inode);
   bool is_same(const Inode& inode, int path);
+  void set_place(const Inode& inode, uint64_t parent, std::string_view name);
   void drop(const Inode& inode);
 
   const size_t descriptor_bound_;
-  UniqueFd handle_root_;  // any descriptor of the filesystem, to open by handle; -1: not possible
-  int root_mount_ = -1;
+  InodeNumbers numbers_;
   std::atomic<bool> evicts_ = false;
 
   mutable std::mutex descriptors_mutex_;
@@ -139,6 +184,7 @@ class InodeTable {
 
   mutable std::shared_mutex mutex_;
   uint64_t next_node_ = 2;  // 1 is FUSE_ROOT_ID
+  std::map<std::pair<uint32_t, dev_t>, FilesystemPtr> filesystems_;  // by tree and device
   std::unordered_map<uint64_t, InodePtr> by_node_;
   std::unordered_map<Identity, InodePtr, IdentityHash> by_identity_;
   InodePtr root_;

@@ -25,7 +25,7 @@ void lookup(Session& session, Request& request) {
   InodePtr child;
   const int error = look_up(session, *parent, request.name(0), out, child);
   if (error == 0) return reply_entry(session, request, out);
-  const uint64_t negative_ns = session.cache_times().negative_ns;
+  const uint64_t negative_ns = parent->tree().times.negative_ns;
   if (error != ENOENT || negative_ns == 0) return void(request.reply_error(error));
   // Node 0 is a name that is known not to be there.
   out = {};

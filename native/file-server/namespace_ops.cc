@@ -19,19 +19,31 @@ namespace insitu::ops {
 namespace {
 
 // The inode that `name` stands for now, if the kernel knows it.
-InodePtr known_child(Session& session, int directory, const char* name) {
+InodePtr known_child(Session& session, const Inode& parent, int directory, const char* name) {
   struct stat attributes;
   if (::fstatat(directory, name, &attributes, AT_SYMLINK_NOFOLLOW) < 0) return nullptr;
-  return session.inodes().find(attributes.st_dev, attributes.st_ino);
+  return session.inodes().find(parent, attributes.st_dev, attributes.st_ino);
 }
 
 // What loses its name may lose its last one, and is then reached by its descriptor only.
-InodePtr hold_child(Session& session, int directory, const char* name) {
+InodePtr hold_child(Session& session, const Inode& parent, int directory, const char* name) {
   if (!session.inodes().evicts()) return nullptr;
-  InodePtr child = known_child(session, directory, name);
+  InodePtr child = known_child(session, parent, directory, name);
   if (child) session.inodes().pin(*child);
   return child;
 }
+
+// While it lives, a tree's quota sees whether what has that name now loses its last one.
+class CountedRemoval {
+ public:
+  CountedRemoval(const Tree& tree, int directory, const char* name)
+      : path_(tree.quota ? ::openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1),
+        held_(path_ ? tree.quota.get() : nullptr, path_.get()) {}
+
+ private:
+  const UniqueFd path_;
+  const Quota::Hold held_;
+};
 
 void remove(Session& session, Request& request, int flags) {
   const InodePtr parent = session.inodes().find(request.node());
@@ -42,8 +54,9 @@ void remove(Session& session, Request& request, int flags) {
   if (!directory) return void(request.reply_error(errno));
   VirtualLayer* const layer = session.virtual_layer();
   const bool is_rmdir = flags & AT_REMOVEDIR;
-  InodePtr child = is_rmdir && layer ? known_child(session, directory->get(), name.data())
-                                     : hold_child(session, directory->get(), name.data());
+  InodePtr child = is_rmdir && layer ? known_child(session, *parent, directory->get(), name.data())
+                                     : hold_child(session, *parent, directory->get(), name.data());
+  const CountedRemoval counted(parent->tree(), directory->get(), name.data());
   if (::unlinkat(directory->get(), name.data(), flags) < 0)
     return void(request.reply_error(errno));
   // Before the reply: who is told that it is gone finds it gone everywhere.
@@ -67,11 +80,19 @@ void rename_to(Session& session, Request& request, uint64_t new_node, size_t nam
   const bool replaces = !(flags & (RENAME_NOREPLACE | RENAME_EXCHANGE));
   InodePtr replaced;
   if (replaces && layer) {
-    replaced = known_child(session, to_directory->get(), new_name.data());
+    replaced = known_child(session, *to, to_directory->get(), new_name.data());
     if (replaced && session.inodes().evicts()) session.inodes().pin(*replaced);
   } else if (replaces) {
-    replaced = hold_child(session, to_directory->get(), new_name.data());
+    replaced = hold_child(session, *to, to_directory->get(), new_name.data());
   }
+  const CountedRemoval counted(to->tree(), to_directory->get(), new_name.data());
+  const bool by_path = from->filesystem().reach() == Filesystem::Reach::paths;
+  const InodePtr moving =
+      by_path ? known_child(session, *from, from_directory->get(), old_name.data()) : nullptr;
+  const InodePtr back =
+      by_path && (flags & RENAME_EXCHANGE)
+          ? known_child(session, *to, to_directory->get(), new_name.data())
+          : nullptr;
   int error = 0;
   if (flags & RENAME_WHITEOUT) {
     const CreateAs as(request, 0, 0);
@@ -83,6 +104,8 @@ void rename_to(Session& session, Request& request, uint64_t new_node, size_t nam
     error = errno;
   }
   if (error) return void(request.reply_error(error));
+  if (moving) session.inodes().moved(*moving, *to, new_name);
+  if (back) session.inodes().moved(*back, *from, old_name);
   if (layer && replaced && replaced->is_directory()) layer->directory_removed(*replaced);
   request.reply_error(0);
 }

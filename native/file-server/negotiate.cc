@@ -15,9 +15,6 @@ namespace insitu {
 
 namespace {
 
-constexpr uint64_t kOverlay = 0x794C7630;
-constexpr uint64_t kTmpfs = 0x01021994;
-
 constexpr uint64_t bits(unsigned flag) { return flag; }
 
 // What we want of what the kernel offers.
@@ -92,7 +89,7 @@ void Session::negotiate() {
   out.init.time_gran = 1;
   out.init.max_pages = kMaxTransferBytes / 4096;
   // How many filesystems the backing itself is stacked of, with this one.
-  if (!obstacle) out.init.max_stack_depth = backing_type_ == kOverlay ? 2 : 1;
+  if (!obstacle) out.init.max_stack_depth = backing_type_ == kOverlayfs ? 2 : 1;
   if (::write(devices_[0].get(), &out, sizeof out) < 0)
     throw std::system_error(errno, std::generic_category(), "answer INIT");
   if (!obstacle) passthrough_.enable(devices_[0].get());

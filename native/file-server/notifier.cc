@@ -58,6 +58,18 @@ void Notifier::invalidate_inode(uint64_t node, int64_t offset, int64_t length) {
   push({FUSE_NOTIFY_INVAL_INODE, node, static_cast<uint64_t>(offset), length, {}, {}});
 }
 
+void Notifier::sweep(std::vector<uint64_t> nodes) {
+  after([this, nodes = std::move(nodes)] {
+    for (const uint64_t node : nodes) {
+      {
+        const std::lock_guard lock(mutex_);
+        if (stopping_) return;
+      }
+      send({FUSE_NOTIFY_INVAL_INODE, node, 0, 0, {}, {}});
+    }
+  });
+}
+
 void Notifier::wake_poll(uint64_t kernel_handle) {
   push({FUSE_NOTIFY_POLL, kernel_handle, 0, 0, {}, {}});
 }

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace insitu {
 
@@ -25,6 +26,8 @@ class Notifier {
   // Drops attributes, and data from `offset` on (`length` 0: to the end); offset -1: attributes
   // only.
   void invalidate_inode(uint64_t node, int64_t offset = 0, int64_t length = 0);
+  // As invalidate_inode, for nodes of any number; never given up for want of room.
+  void sweep(std::vector<uint64_t> nodes);
   void wake_poll(uint64_t kernel_handle);
   // At once, since it takes no lock that a request could hold: size and times of this node are to be
   // asked for, and attributes on their way to the kernel are dropped. ENOENT: it knows no such node.

@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,22 +12,17 @@
 #include <cstring>
 #include <system_error>
 
+#include "../common/failure.h"
+#include "admission.h"
 #include "credentials.h"
-#include "local_filesystem.h"
 #include "mount.h"
 #include "scratch.h"
+#include "session_state.h"
 #include "wire.h"
 
 namespace insitu {
 
 namespace {
-
-constexpr uint64_t kSecond = 1'000'000'000;
-// Nothing changes an exclusive volume behind us, so the kernel may keep what it knows.
-constexpr CacheTimes kExclusiveTimes{86'400 * kSecond, 86'400 * kSecond, 86'400 * kSecond};
-// Shared: others' changes show within this time. Absent names are never cached, since what waits
-// for a file to appear (a lock, a build) polls for it.
-constexpr CacheTimes kSharedTimes{kSecond, kSecond, 0};
 
 // Threads block in the backing filesystem (fsync, a slow disk), so more than there are processors.
 constexpr unsigned kMinThreads = 8;
@@ -75,16 +69,14 @@ Session::Session(SessionOptions options, VirtualLayer* layer,
                  std::function<void(std::string)> on_end)
     : options_(std::move(options)),
       layer_(layer),
-      on_end_(std::move(on_end)),
-      cache_times_(options_.exclusive ? kExclusiveTimes : kSharedTimes) {
+      on_end_(std::move(on_end)) {
   UniqueFd root = open_backing(options_.backing);
   struct stat attributes;
   if (::fstat(root.get(), &attributes) < 0) throw failure(errno, "stat " + options_.backing);
-  struct statfs filesystem;
-  if (::fstatfs(root.get(), &filesystem) < 0) throw failure(errno, "statfs " + options_.backing);
-  backing_type_ = static_cast<uint64_t>(filesystem.f_type);
-  closes_silently_ = is_local_filesystem(backing_type_);
-  inodes_ = std::make_unique<InodeTable>(std::move(root), attributes, descriptor_bound());
+  volume_->exclusive = options_.exclusive;
+  volume_->times = options_.exclusive ? kExclusiveTimes : kSharedTimes;
+  backing_type_ = describe(*volume_, root.get());
+  inodes_ = std::make_unique<InodeTable>(volume_, std::move(root), attributes, descriptor_bound());
 }
 
 Session::~Session() { stop(); }
@@ -108,41 +100,82 @@ void Session::start() {
 }
 
 void Session::start_on(UniqueFd device) {
-  struct sigaction action{};
-  action.sa_handler = [](int) {};
-  ::sigaction(wake_signal(), &action, nullptr);
-
   devices_.push_back(std::move(device));
   try {
     negotiate();
-    const unsigned count =
-        std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads);
-    for (unsigned i = 1; i < count; ++i) devices_.push_back(clone_device(devices_[0].get()));
-    notifier_ = std::make_unique<Notifier>(devices_[0].get());
-    waiting_ = std::make_unique<WaitingTable>(*this);
-
-    // The threads get no signal that is meant for the process, only ours.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    sigdelset(&all, wake_signal());
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    threads_.reserve(devices_.size());
-    try {
-      for (const auto& clone : devices_) {
-        ++running_;
-        threads_.emplace_back([this, fd = clone.get()] { serve(fd); });
-      }
-    } catch (...) {
-      --running_;
-      ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-      throw;
-    }
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    start_threads();
   } catch (...) {
     stop();
     throw;
   }
+}
+
+void Session::resume_on(UniqueFd device, const SessionState& state) {
+  devices_.push_back(std::move(device));
+  try {
+    negotiated_ = state.negotiated;
+    if (negotiated_.passthrough) passthrough_.enable(devices_[0].get());
+    restore_state(*this, state);
+    start_threads();
+  } catch (...) {
+    stop();
+    throw;
+  }
+}
+
+SessionState Session::hand_over() {
+  const std::lock_guard lock(stop_mutex_);
+  stopped_ = true;
+  std::call_once(end_told_, [] {});
+  notifier_->stop();
+  join_threads();
+  waiting_->stop();
+  SessionState state = dump_state(*this);
+  grafts_.leave();
+  passthrough_.disable();
+  devices_.clear();
+  return state;
+}
+
+void Session::start_threads() {
+  struct sigaction action{};
+  action.sa_handler = [](int) {};
+  ::sigaction(wake_signal(), &action, nullptr);
+
+  const unsigned count =
+      std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads);
+  for (unsigned i = 1; i < count; ++i) devices_.push_back(clone_device(devices_[0].get()));
+  notifier_ = std::make_unique<Notifier>(devices_[0].get());
+  waiting_ = std::make_unique<WaitingTable>(*this);
+
+  // The threads get no signal that is meant for the process, only ours.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  sigdelset(&all, wake_signal());
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  threads_.reserve(devices_.size());
+  try {
+    for (const auto& clone : devices_) {
+      ++running_;
+      threads_.emplace_back([this, fd = clone.get()] { serve(fd); });
+    }
+  } catch (...) {
+    --running_;
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw;
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void Session::join_threads() {
+  stopping_ = true;
+  // A thread may be about to read when the signal comes, so until all are out.
+  while (running_ > 0) {
+    for (auto& thread : threads_) ::pthread_kill(thread.native_handle(), wake_signal());
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  for (auto& thread : threads_) thread.join();
 }
 
 void Session::stop() {
@@ -159,22 +192,17 @@ void Session::stop() {
   if (waiting_) waiting_->interrupt_all();
   // While threads still serve: a notice may wait for a lock that a request holds.
   if (notifier_) notifier_->stop();
-  stopping_ = true;
-  // A thread may be about to read when the signal comes, so until all are out.
-  while (running_ > 0) {
-    for (auto& thread : threads_) ::pthread_kill(thread.native_handle(), wake_signal());
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  for (auto& thread : threads_) thread.join();
+  join_threads();
   if (waiting_) waiting_->stop();
+  grafts_.end();
   passthrough_.disable();
   devices_.clear();
 }
 
 // What is mapped and was stored to but not written back would be lost with the connection.
-// Passthrough has none of that: those pages are the backing file's.
+// Passthrough has none of that, but for grafts: those pages are the backing file's.
 void Session::write_back() {
-  if (threads_.empty() || passthrough_.enabled()) return;
+  if (threads_.empty() || (passthrough_.enabled() && !grafts_.any())) return;
   // Somebody may have unmounted us already; another filesystem is not ours to wait for.
   const UniqueFd mounted = open_mounted(options_.mount_point, device_number_);
   if (!mounted) return;
@@ -208,6 +236,8 @@ void Session::serve(int device) {
     Request request(*this, device, {frame.get(), static_cast<size_t>(size)});
     try {
       dispatch(request);
+    } catch (const Failure& failure) {
+      if (!request.replied()) request.reply_error(failure.error());
     } catch (const std::bad_alloc&) {
       if (!request.replied()) request.reply_error(ENOMEM);
     } catch (...) {
@@ -239,6 +269,10 @@ void Session::dispatch(Request& request) {
   if (layer_ && about_node) {
     if (is_virtual(request.node())) return layer_->handle(request);
     if (const int error = crossing(request)) return void(request.reply_error(error));
+  }
+  const Admission admission(*this, request, *opcode);
+  if (!admission) return;
+  if (layer_ && about_node) {
     const bool closes = request.opcode() == FUSE_RELEASE || request.opcode() == FUSE_RELEASEDIR;
     if (layer_->has_stale() && !closes && layer_->is_stale(request.node()))
       return void(request.reply_error(ESTALE));
@@ -304,6 +338,7 @@ bool Session::reserved(Request& request, const Opcode& opcode) {
     if (!layer_->is_reserved(name)) return false;
     const InodePtr parent = inodes_->find(request.node());
     if (!parent) return false;
+    if (!parent->tree().is_volume()) return reserved_in_graft(request, *parent, name);
     return opcode.naming == Naming::lookup ? layer_->lookup(request, *parent, name)
                                            : layer_->change(request, *parent, name);
   }
@@ -313,8 +348,24 @@ bool Session::reserved(Request& request, const Opcode& opcode) {
   const InodePtr from = inodes_->find(request.node());
   const InodePtr to = inodes_->find(request.arg<fuse_rename_in>()->newdir);
   if (!from || !to) return false;
+  if (!from->tree().is_volume())
+    return layer_->is_reserved(new_name) ? reserved_in_graft(request, *to, new_name)
+                                         : reserved_in_graft(request, *from, name);
   const uint32_t flags = with_flags ? request.arg<fuse_rename2_in>()->flags : 0;
   return layer_->rename(request, *from, name, *to, new_name, flags);
+}
+
+// Programs belong to directories of the volume: a graft has none, and none can be made there. A real
+// entry is an ordinary one.
+bool Session::reserved_in_graft(Request& request, const Inode& parent, std::string_view name) {
+  const Descriptor directory = parent.descriptor();
+  struct stat attributes;
+  if (!directory || ::fstatat(directory->get(), name.data(), &attributes, AT_SYMLINK_NOFOLLOW) == 0)
+    return false;
+  const bool makes = request.opcode() != FUSE_LOOKUP && request.opcode() != FUSE_UNLINK &&
+                     request.opcode() != FUSE_RMDIR;
+  request.reply_error(makes ? EOPNOTSUPP : ENOENT);
+  return true;
 }
 
 }  // namespace insitu

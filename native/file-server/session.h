@@ -10,9 +10,11 @@
 #include <thread>
 #include <vector>
 
+#include "graft_table.h"
 #include "handles.h"
 #include "inode_table.h"
 #include "interrupts.h"
+#include "negotiated.h"
 #include "notifier.h"
 #include "opcodes.h"
 #include "passthrough.h"
@@ -21,6 +23,8 @@
 
 namespace insitu {
 
+struct SessionState;
+
 struct SessionOptions {
   std::string backing;      // absolute
   std::string mount_point;  // absolute
@@ -28,21 +32,6 @@ struct SessionOptions {
   bool allow_other = false;
   bool list_reserved = false;
   bool passthrough = true;  // where it can be had
-};
-
-struct NegotiatedProtocol {
-  uint32_t minor = 0;
-  uint64_t flags = 0;
-  uint32_t max_write_bytes = 0;
-  bool passthrough = false;
-  std::string passthrough_reason;
-};
-
-// How long the kernel may answer from its caches, in ns.
-struct CacheTimes {
-  uint64_t entry_ns;
-  uint64_t attributes_ns;
-  uint64_t negative_ns;
 };
 
 // One mount: the connection to the kernel, the threads that serve it, and what they share.
@@ -59,18 +48,24 @@ class Session {
   void start();
   // As start(), over a device that is connected already; the mount point is then nobody's.
   void start_on(UniqueFd device);
+  // As start_on, for a connection that a predecessor served: nothing is negotiated.
+  void resume_on(UniqueFd device, const SessionState& state);
+  // Stops serving and leaves everything as it is for a successor, which needs the device as well.
+  // No request may be under way.
+  SessionState hand_over();
   // Detaches the mount point, answers what waits, and returns when no thread is left. Idempotent;
   // not to be called from a thread of the session.
   void stop();
 
   const SessionOptions& options() const { return options_; }
   const NegotiatedProtocol& negotiated() const { return negotiated_; }
-  const CacheTimes& cache_times() const { return cache_times_; }
+  // Of the volume; grafts have their own.
+  const CacheTimes& cache_times() const { return volume_->times; }
   VirtualLayer* virtual_layer() const { return layer_; }
-  // The filesystem of the backing directory's root.
-  dev_t root_dev() const { return inodes_->root()->dev(); }
-  // close(2) reports no errors there, so the kernel need not tell us of each.
-  bool closes_silently() const { return closes_silently_; }
+  // Of the mount, "major:minor"; empty when it could not be told.
+  const std::string& device_number() const { return device_number_; }
+  GraftTable& grafts() { return grafts_; }
+  const GraftTable& grafts() const { return grafts_; }
   InodeTable& inodes() { return *inodes_; }
   Passthrough& passthrough() { return passthrough_; }
   const Passthrough& passthrough() const { return passthrough_; }
@@ -85,6 +80,8 @@ class Session {
 
  private:
   void negotiate();
+  void start_threads();
+  void join_threads();
   void write_back();
   // Why the kernel cannot do I/O on the backing files itself; null when it can.
   const char* no_passthrough(uint64_t offered) const;
@@ -93,17 +90,18 @@ class Session {
   static int crossing(const Request& request);
   bool reserved(Request& request, const Opcode& opcode);
   void distrust(const Request& request, const Opcode& opcode);
+  static bool reserved_in_graft(Request& request, const Inode& parent, std::string_view name);
   void ended(const char* reason);
 
   const SessionOptions options_;
   VirtualLayer* const layer_;
   const std::function<void(std::string)> on_end_;
   NegotiatedProtocol negotiated_;
-  CacheTimes cache_times_;
+  const TreePtr volume_ = std::make_shared<Tree>();
   uint64_t backing_type_ = 0;  // f_type of statfs(2)
-  bool closes_silently_ = false;
   Passthrough passthrough_;
   std::unique_ptr<InodeTable> inodes_;
+  GraftTable grafts_{*this};
   HandleTable<FileHandle> files_;
   HandleTable<DirectoryHandle> directories_;
   std::vector<UniqueFd> devices_;
@@ -117,7 +115,7 @@ class Session {
   std::mutex stop_mutex_;
   bool stopped_ = false;
   bool mounted_ = false;
-  std::string device_number_;  // of the mount, "major:minor"; empty when it could not be told
+  std::string device_number_;
 };
 
 }  // namespace insitu

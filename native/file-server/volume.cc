@@ -4,6 +4,7 @@
 #include <linux/magic.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -28,8 +29,6 @@ namespace {
 constexpr size_t kMaxKeptOpen = 512;
 // Their paths that are remembered beyond that.
 constexpr size_t kMaxRemembered = 65'536;
-// A lookup beneath that raced with renames is tried again.
-constexpr int kMaxRaces = 16;
 
 [[noreturn]] void fail(int error, const std::string& what) {
   throw Failure(error, what + ": " + std::strerror(error));
@@ -41,6 +40,13 @@ std::string path_of_fd(int fd) {
   const ssize_t length = readlink(link.c_str(), buffer.data(), buffer.size());
   if (length < 0) return {};
   return {buffer.data(), static_cast<size_t>(length)};
+}
+
+// 0 where the kernel does not tell (before 5.8).
+uint64_t mount_of(int fd) {
+  struct statx attributes{};
+  if (::statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &attributes) != 0) return 0;
+  return attributes.stx_mask & STATX_MNT_ID ? attributes.stx_mnt_id : 0;
 }
 
 // A detached copy of the mount tree at `root`, through which nothing can be written, executed, or
@@ -60,22 +66,6 @@ UniqueFd clone_for_reading(int root) {
 }
 
 }  // namespace
-
-int open_beneath(int directory, const std::string& path, uint64_t flags, uint64_t extra_resolve,
-                 UniqueFd& out) {
-  open_how how{};
-  how.flags = flags | O_CLOEXEC;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV | extra_resolve;
-  const char* name = path.empty() ? "." : path.c_str();
-  for (int race = 0;; ++race) {
-    const long fd = syscall(SYS_openat2, directory, name, &how, sizeof how);
-    if (fd >= 0) {
-      out.reset(static_cast<int>(fd));
-      return 0;
-    }
-    if (errno != EINTR && (errno != EAGAIN || race >= kMaxRaces)) return errno;
-  }
-}
 
 Volume::Volume(std::string backing, size_t max_inputs)
     : backing_(std::move(backing)), max_inputs_(max_inputs) {
@@ -107,6 +97,10 @@ std::string Volume::key_of(const std::string& path) {
 }
 
 std::string Volume::key_of(int directory) {
+  // Handles and paths are both looked up on the volume's own mount, where they would be another
+  // directory's.
+  if (mount_of(directory) != mount_of(root_.get()))
+    throw Failure(ENOTSUP, "the directory is on another filesystem than the volume");
   DirectoryKey key;
   if (handles_) {
     DirectoryKey::Handle handle;

@@ -10,14 +10,11 @@
 #include "common/unique_fd.h"
 #include "file-server/directory_key.h"
 #include "file-server/identity.h"
+#include "file-server/open_beneath.h"
 #include "file-server/principal.h"
 #include "file-server/writers.h"
 
 namespace insitu {
-
-// openat2(2) that stays beneath `directory`, on its mount, off magic links. 0 or errno.
-int open_beneath(int directory, const std::string& path, uint64_t flags, uint64_t extra_resolve,
-                 UniqueFd& out);
 
 // A backing directory: names its directories by key and finds them again. All calls may block on
 // the disk, are safe from any thread, and throw Failure.

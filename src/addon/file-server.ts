@@ -1,3 +1,4 @@
+import type { GraftOptions, GraftStatistics } from '../file-server/types.ts'
 import type { NativeVirtualFiles } from './virtual.ts'
 
 /** What `native/file-server` exports. */
@@ -39,7 +40,18 @@ export interface NativeFileServer {
     readonly nodes: number
     readonly openHandles: number
     readonly backingIds: number
+    readonly grafts: readonly GraftStatistics[]
   }
+  /** `tree`: 0 for the volume, else a graft; `path` below its root, of the directory that gets the
+   * entry `name`. Rejections carry `errno`. */
+  graft(
+    tree: number,
+    path: string,
+    name: string,
+    backing: string,
+    options: GraftOptions,
+  ): Promise<number>
+  revoke(graft: number): Promise<void>
   /** Detaches; resolves when no thread is left. */
   stop(): Promise<void>
 }

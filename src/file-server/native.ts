@@ -3,11 +3,13 @@ import { addon } from '../addon/index.ts'
 import type { NativeFileServer } from '../addon/file-server.ts'
 import type { NativePublishedSet, NativeVirtualFiles } from '../addon/virtual.ts'
 import { VfsError } from '../errors.ts'
+import { Grafts } from './grafts.ts'
 import { toVfsError } from './native-error.ts'
 import { negotiatedOf, startNative } from './native-mount.ts'
 import type {
   DirectoryKey,
   FileServer,
+  GraftOptions,
   MountOptions,
   Negotiated,
   ProgramEntry,
@@ -50,6 +52,7 @@ class NativeServer implements FileServer {
   readonly negotiated: Negotiated
   readonly #native: NativeFileServer
   readonly #files: NativeVirtualFiles
+  readonly #grafts: Grafts
   #ended: Promise<void> | undefined
 
   constructor(volume: Volume, native: NativeFileServer, files: NativeVirtualFiles) {
@@ -57,6 +60,7 @@ class NativeServer implements FileServer {
     this.negotiated = negotiatedOf(native)
     this.#native = native
     this.#files = files
+    this.#grafts = new Grafts(volume, native)
   }
 
   setProgram(directory: DirectoryKey, entry: ProgramEntry | undefined): void {
@@ -79,12 +83,21 @@ class NativeServer implements FileServer {
     }
   }
 
-  graft(): Promise<number> {
-    return Promise.reject(new VfsError('ENOTSUP', 'grants need the broker, which is not there yet'))
+  graft(
+    directory: DirectoryKey,
+    name: string,
+    backing: string,
+    options: GraftOptions,
+  ): Promise<number> {
+    return this.#grafts.graft(directory, name, backing, options)
   }
 
-  revoke(): Promise<void> {
-    return Promise.reject(new VfsError('ENOTSUP', 'grants need the broker, which is not there yet'))
+  graftKey(graft: number, path: string): Promise<DirectoryKey> {
+    return this.#grafts.keyOf(graft, path)
+  }
+
+  revoke(graft: number): Promise<void> {
+    return this.#grafts.revoke(graft)
   }
 
   statistics(): Statistics {
@@ -97,11 +110,15 @@ class NativeServer implements FileServer {
       nodes: ordinary.nodes + virtual.nodes,
       backingIds: ordinary.backingIds,
       openHandles: ordinary.openHandles + virtual.openHandles,
+      grafts: ordinary.grafts,
     }
   }
 
   unmount(): Promise<void> {
-    this.#ended ??= this.#native.stop().then(() => this.volume.close())
+    this.#ended ??= this.#native.stop().then(() => {
+      this.#grafts.close()
+      this.volume.close()
+    })
     return this.#ended
   }
 }

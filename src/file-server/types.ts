@@ -288,13 +288,32 @@ export interface Statistics {
   readonly openHandles: number
   /** Backing files that the kernel holds for passthrough. */
   readonly backingIds: number
+  readonly grafts: readonly GraftStatistics[]
 }
 
-/** A second backing tree inside the mount (issue: the broker). */
+/** A second backing tree inside the mount. */
 export interface GraftOptions {
+  /** EROFS for everything that changes something. */
+  readonly readOnly: boolean
+  /** Can be taken back while it is in use; its data does not pass the daemon by then. */
+  readonly revocable: boolean
+  /** What its files may occupy in all, with what is there already; beyond that, EDQUOT. */
+  readonly quotaBytes: number | undefined
+}
+
+export interface GraftStatistics {
+  readonly id: number
+  /** The tree that its point stands in: 0 for the volume, else another graft's id. */
+  readonly within: number
+  /** Of the point, below the root of that tree, as it was when it was grafted. */
+  readonly path: string
+  readonly backing: string
   readonly readOnly: boolean
   readonly revocable: boolean
+  readonly nodes: number
+  readonly openHandles: number
   readonly quotaBytes: number | undefined
+  readonly usedBytes: number | undefined
 }
 
 export interface FileServer {
@@ -307,12 +326,27 @@ export interface FileServer {
   wake(handle: number): void
   /** Drop the kernel's caches of a path of the volume (attributes and data). */
   invalidate(path: string): Promise<void>
+  /**
+   * Makes `backing` (absolute) appear as the entry `name` of a directory of the volume, or of
+   * another graft (`graftKey`). Resolves with the graft's number once the kernel shows it. VfsError:
+   * ENOENT, ENOTDIR (no such directory or backing, or the name is taken by something else),
+   * ENOTEMPTY (something is in the directory of that name), EEXIST (a graft stands there), EINVAL
+   * (a name that cannot be, a backing that overlaps the volume's, another graft's or the mount),
+   * ESTALE (the directory is gone).
+   */
   graft(
     directory: DirectoryKey,
     name: string,
     backing: string,
     options: GraftOptions,
   ): Promise<number>
+  /** The key of a directory inside a graft, to graft into; '' is its root. Good for nothing else. */
+  graftKey(graft: number, path: string): Promise<DirectoryKey>
+  /**
+   * Takes a graft away, and those inside it first. Resolves when nothing of it can be reached any
+   * more, also by what is open (ESTALE) or mapped (SIGBUS). VfsError: ENOENT (no such graft), EBUSY
+   * (not revocable, and something is open in it).
+   */
   revoke(graft: number): Promise<void>
   statistics(): Statistics
   /** Lazy detach, then end. Waiters get ENOTCONN. Resolves when no thread is left. */

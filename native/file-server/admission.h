@@ -1,0 +1,30 @@
+#pragma once
+
+#include "inode_table.h"
+#include "opcodes.h"
+
+namespace insitu {
+
+// What stands between a request and the operation on a mount that has grafts: a tree that was
+// revoked (ESTALE) or is read-only (EROFS), two trees in one operation (EXDEV), and names that
+// grafts need to stay as they are (EBUSY). Counts the request as under way in its tree.
+class Admission {
+ public:
+  Admission(Session& session, Request& request, const Opcode& opcode);
+  ~Admission() {
+    if (counted_) --counted_->tree().under_way;
+  }
+  Admission(const Admission&) = delete;
+  Admission& operator=(const Admission&) = delete;
+
+  // False: the request was answered.
+  explicit operator bool() const { return admitted_; }
+
+ private:
+  int refusal(Session& session, Request& request, const Opcode& opcode, const Inode& inode);
+
+  InodePtr counted_;
+  bool admitted_ = true;
+};
+
+}  // namespace insitu

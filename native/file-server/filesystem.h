@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "../common/unique_fd.h"
+#include "file_handle.h"
+#include "tree.h"
+
+namespace insitu {
+
+// Keeps a descriptor open while it is used; empty (errno says why) when it could not be had.
+using Descriptor = std::shared_ptr<const UniqueFd>;
+
+// One filesystem as one tree reaches it, and how its inodes are found again once their descriptors
+// were given up: by file handle where it has them and we may open by them; else by parent and name,
+// checked (`paths`).
+class Filesystem {
+ public:
+  enum class Reach : uint8_t { handles, paths };
+
+  // `first` is O_PATH, of the filesystem; only a directory tells whether there are handles.
+  Filesystem(TreePtr its_tree, dev_t device, uint16_t number_mark, int first, bool is_directory);
+
+  const TreePtr tree;
+  const dev_t dev;
+  const uint16_t mark;  // see InodeNumbers
+  Reach reach() const { return reach_; }
+
+  // Whether `identity` can be opened again. Handles are opened through the mount that they were
+  // reached through, because another mount of the same filesystem may allow more. `path` is the
+  // object's descriptor; a directory's makes its mount known.
+  bool opens(const FileIdentity& identity, int path, bool is_directory);
+  // O_PATH; empty with errno.
+  UniqueFd open(const FileIdentity& identity) const;
+  // A directory of it, and the mount through which that is; null and -1 where there are no handles.
+  Descriptor any_directory() const;
+  int any_mount() const;
+  // No descriptor is kept from here on.
+  void close();
+
+ private:
+  struct Root {
+    int mount;
+    Descriptor directory;
+  };
+  // Of bind mounts of one filesystem inside one tree.
+  static constexpr size_t kMaxRoots = 64;
+
+  bool learn(const FileIdentity& identity, int path);
+
+  Reach reach_ = Reach::paths;
+  mutable std::mutex mutex_;  // guards what follows; innermost
+  std::vector<Root> roots_;
+};
+
+using FilesystemPtr = std::shared_ptr<Filesystem>;
+
+}  // namespace insitu

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "session.h"
+
+namespace insitu {
+
+// (tree: number, path, name, backing: string, {readOnly, revocable, quotaBytes}) => Promise<number>
+Napi::Value graft_binding(const Napi::CallbackInfo& info, const std::shared_ptr<Session>& session);
+// (graft: number) => Promise<void>
+Napi::Value revoke_binding(const Napi::CallbackInfo& info, const std::shared_ptr<Session>& session);
+// Of each graft, for `statistics()`.
+Napi::Array graft_statistics(Napi::Env env, const Session& session);
+
+}  // namespace insitu

@@ -1,0 +1,296 @@
+#include "graft_table.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <system_error>
+#include <thread>
+
+#include "attributes.h"
+#include "graft_points.h"
+#include "session.h"
+#include "tree_overlap.h"
+
+namespace insitu {
+
+namespace {
+
+constexpr size_t kMaxGrafts = 1'024;  // each costs some descriptors
+// Until requests under way are answered. Only one that hangs in the backing takes longer, and what
+// it reads or writes was asked for before.
+constexpr unsigned kUnderWayMs = 2'000;
+// Until the kernel has dropped what it knows. Longer only behind something that hangs; everything is
+// refused by then.
+constexpr unsigned kSweepMs = 10'000;
+constexpr unsigned kShownMs = 2'000;
+
+[[noreturn]] void fail(int error, const std::string& what) {
+  throw std::system_error(error, std::generic_category(), what);
+}
+
+Descriptor shared(UniqueFd fd) { return std::make_shared<const UniqueFd>(std::move(fd)); }
+
+void check_name(const Session& session, const std::string& name) {
+  if (!is_component(name) || name.size() > 255 || name.find('\0') != std::string::npos)
+    fail(EINVAL, "not a name that a graft can have: " + name);
+  const VirtualLayer* const layer = session.virtual_layer();
+  if (layer && layer->is_reserved(name)) fail(EINVAL, "a reserved name: " + name);
+}
+
+}  // namespace
+
+void GraftTable::place(Graft& graft, const GraftRequest& request,
+                       const std::vector<GraftPtr>& others) const {
+  graft.parent_tree = request.tree;
+  graft.parent_path = request.path;
+  graft.name = request.name;
+  Descriptor top = request.tree == 0 ? session_.inodes().root()->descriptor() : nullptr;
+  for (const GraftPtr& other : others)
+    if (other->tree->id == request.tree) top = other->root;
+  if (!top) fail(ESTALE, "the graft that the point should stand in is gone");
+  graft.parent = shared(open_point_directory(top->get(), request.path));
+  struct stat directory;
+  // What is covered by a graft stands for that one's root. The younger one comes later.
+  for (size_t i = 0; i <= others.size(); ++i) {
+    if (::fstat(graft.parent->get(), &directory) < 0) fail(errno, request.path);
+    if (i == others.size()) break;
+    const Graft& other = *others[i];
+    if (other.parent_tree != graft.parent_tree || other.stub_dev != directory.st_dev ||
+        other.stub_ino != directory.st_ino)
+      continue;
+    graft.parent_tree = other.tree->id;
+    graft.parent_path.clear();
+    graft.parent = top = other.root;
+  }
+  graft.parent_dev = directory.st_dev;
+  graft.parent_ino = directory.st_ino;
+  graft.ancestors = directories_up(graft.parent->get(), top->get());
+}
+
+void GraftTable::check_overlap(int backing, const std::string& path,
+                               const std::vector<GraftPtr>& others) const {
+  const auto mine = extents_of(backing);
+  const auto refuse = [&](const std::vector<Extent>& theirs, const std::string& whose) {
+    if (overlap(mine, theirs))
+      fail(EINVAL, "the backing of the graft, " + path + ", overlaps " + whose);
+  };
+  if (!session_.device_number().empty())
+    refuse({whole_filesystem(session_.device_number())}, "this mount itself");
+  refuse(extents_of(session_.inodes().root()->descriptor()->get()),
+         "the volume's, " + session_.options().backing);
+  for (const GraftPtr& other : others)
+    refuse(extents_of(other->plain->get()), "another graft's, " + other->backing);
+}
+
+std::shared_ptr<Graft> GraftTable::prepare(const GraftRequest& request, uint32_t id) const {
+  const std::vector<GraftPtr> others = all();
+  const auto graft = std::make_shared<Graft>();
+  place(*graft, request, others);
+  graft->backing = request.backing;
+  UniqueFd backing(::open(request.backing.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!backing) fail(errno, "the backing of the graft, " + request.backing);
+  check_overlap(backing.get(), request.backing, others);
+
+  const auto tree = std::make_shared<Tree>();
+  tree->id = id;
+  tree->read_only = request.read_only;
+  tree->revocable = request.revocable;
+  tree->times = kSharedTimes;
+  describe(*tree, backing.get());
+  // What the kernel does by itself can be neither taken back nor counted.
+  if (request.revocable || request.quota_bytes) tree->may_pass = false;
+  if (request.quota_bytes)
+    tree->quota = std::make_unique<Quota>(*request.quota_bytes, occupied_bytes(backing.get()));
+  UniqueFd clone = request.read_only ? read_only_clone(backing.get()) : UniqueFd{};
+  graft->plain = shared(std::move(backing));
+  graft->root = clone ? shared(std::move(clone)) : graft->plain;
+  graft->tree = tree;
+  return graft;
+}
+
+// The last step that can fail: the inode table knows the tree from here on.
+void GraftTable::add(const std::shared_ptr<Graft>& graft) {
+  struct stat root, stub;
+  if (::fstat(graft->root->get(), &root) < 0 ||
+      ::fstatat(graft->parent->get(), graft->name.c_str(), &stub, AT_SYMLINK_NOFOLLOW) < 0)
+    fail(errno, graft->name);
+  graft->stub_dev = stub.st_dev;
+  graft->stub_ino = stub.st_ino;
+  graft->filesystem = session_.inodes().filesystem(graft->tree, graft->root->get(), root);
+  any_ = true;
+  insert(graft);
+}
+
+uint32_t GraftTable::graft(const GraftRequest& request) {
+  check_name(session_, request.name);
+  const std::lock_guard changing(changing_);
+  if (all().size() >= kMaxGrafts) fail(ENOSPC, "too many grafts");
+  const auto graft = prepare(request, last_ + 1);
+  {
+    const std::shared_lock lock(mutex_);
+    if (points_.contains({graft->parent_tree, graft->parent_dev, graft->parent_ino, graft->name}))
+      fail(EEXIST, "a graft stands there already: " + request.name);
+  }
+  graft->made_stub = make_stub(graft->parent->get(), graft->name);
+  ++last_;
+  add(graft);
+  tell_kernel(*graft);
+  session_.notifier().drain(kShownMs);
+  return graft->tree->id;
+}
+
+GraftPtr GraftTable::adopt(const GraftRequest& request, uint32_t id, bool made_stub) {
+  const std::lock_guard changing(changing_);
+  const auto graft = prepare(request, id);
+  graft->made_stub = made_stub;
+  add(graft);
+  return graft;
+}
+
+void GraftTable::insert(const GraftPtr& graft) {
+  const std::unique_lock lock(mutex_);
+  const uint32_t in = graft->parent_tree;
+  grafts_.emplace(graft->tree->id, graft);
+  points_.emplace(Point{in, graft->parent_dev, graft->parent_ino, graft->name}, graft);
+  ++parents_[{in, graft->parent_dev, graft->parent_ino}];
+  for (const auto& [dev, ino] : graft->ancestors) ++ancestors_[{in, dev, ino}];
+}
+
+void GraftTable::erase(const Graft& graft) {
+  const std::unique_lock lock(mutex_);
+  const uint32_t in = graft.parent_tree;
+  grafts_.erase(graft.tree->id);
+  points_.erase(Point{in, graft.parent_dev, graft.parent_ino, graft.name});
+  const auto release = [](std::map<Directory, unsigned>& counts, const Directory& directory) {
+    const auto found = counts.find(directory);
+    if (found != counts.end() && --found->second == 0) counts.erase(found);
+  };
+  release(parents_, {in, graft.parent_dev, graft.parent_ino});
+  for (const auto& [dev, ino] : graft.ancestors) release(ancestors_, {in, dev, ino});
+}
+
+// The name of the point, also where it was known not to be there, and the listing that it is in.
+void GraftTable::tell_kernel(const Graft& graft) const {
+  const InodePtr parent =
+      session_.inodes().find(graft.parent_tree, graft.parent_dev, graft.parent_ino);
+  if (!parent) return;
+  session_.notifier().invalidate_inode(parent->node());
+  session_.notifier().invalidate_entry(parent->node(), graft.name);
+}
+
+void GraftTable::revoke(uint32_t id) {
+  const std::lock_guard changing(changing_);
+  GraftPtr graft;
+  for (const GraftPtr& one : all())
+    if (one->tree->id == id) graft = one;
+  if (!graft) fail(ENOENT, "there is no such graft");
+  revoke_locked(graft);
+}
+
+void GraftTable::revoke_locked(const GraftPtr& graft) {
+  for (const GraftPtr& inner : all())
+    if (inner->parent_tree == graft->tree->id) revoke_locked(inner);
+  Tree& tree = *graft->tree;
+  const auto in_use = [&] { return !tree.revocable && tree.open > 0; };
+  if (in_use()) fail(EBUSY, "the graft is not revocable, and files in it are open");
+  tree.state = Tree::State::revoking;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kUnderWayMs);
+  while (tree.under_way > 0 && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  // Somebody opened one while we looked.
+  if (in_use()) {
+    tree.state = Tree::State::live;
+    fail(EBUSY, "the graft is not revocable, and files in it are open");
+  }
+  detach(*graft);
+}
+
+void GraftTable::detach(const Graft& graft) {
+  Tree& tree = *graft.tree;
+  erase(graft);
+  if (graft.made_stub) ::unlinkat(graft.parent->get(), graft.name.c_str(), AT_REMOVEDIR);
+  // Nodes before the name: dropping that takes the directory's lock, which one of the tenant's may
+  // hold for as long as it likes.
+  session_.notifier().sweep(session_.inodes().nodes_of(tree));
+  tell_kernel(graft);
+  session_.notifier().drain(kSweepMs);
+  tree.state = Tree::State::revoked;
+  session_.files().remove_if(
+      [&](const FileHandle& file) { return &file.inode().tree() == &tree; });
+  session_.directories().remove_if(
+      [&](const DirectoryHandle& directory) { return &directory.inode->tree() == &tree; });
+  session_.inodes().close_tree(tree);
+}
+
+void GraftTable::end() {
+  const std::lock_guard changing(changing_);
+  // Inner points first: they are in trees that the outer ones show.
+  const std::vector<GraftPtr> grafts = all();
+  for (auto graft = grafts.rbegin(); graft != grafts.rend(); ++graft) {
+    if ((*graft)->made_stub)
+      ::unlinkat((*graft)->parent->get(), (*graft)->name.c_str(), AT_REMOVEDIR);
+    erase(**graft);
+  }
+}
+
+void GraftTable::leave() {
+  const std::lock_guard changing(changing_);
+  for (const GraftPtr& graft : all()) erase(*graft);
+}
+
+GraftPtr GraftTable::at(const Inode& parent, std::string_view name) const {
+  if (!has_points(parent)) return nullptr;
+  const std::shared_lock lock(mutex_);
+  const auto found =
+      points_.find(Point{parent.tree().id, parent.dev(), parent.ino(), std::string(name)});
+  return found == points_.end() ? nullptr : found->second;
+}
+
+bool GraftTable::has_points(const Inode& directory) const {
+  if (!any()) return false;
+  const std::shared_lock lock(mutex_);
+  return parents_.contains({directory.tree().id, directory.dev(), directory.ino()});
+}
+
+GraftPtr GraftTable::rooted_at(const Inode& directory) const {
+  if (!any() || directory.tree().is_volume()) return nullptr;
+  const std::shared_lock lock(mutex_);
+  const auto found = grafts_.find(directory.tree().id);
+  if (found == grafts_.end()) return nullptr;
+  struct stat root;
+  if (::fstat(found->second->root->get(), &root) < 0 || root.st_ino != directory.ino() ||
+      root.st_dev != directory.dev())
+    return nullptr;
+  return found->second;
+}
+
+bool GraftTable::is_ancestor(uint32_t tree, dev_t dev, ino_t ino) const {
+  const std::shared_lock lock(mutex_);
+  return ancestors_.contains({tree, dev, ino});
+}
+
+std::vector<GraftPtr> GraftTable::all() const {
+  std::vector<GraftPtr> out;
+  const std::shared_lock lock(mutex_);
+  for (const auto& [id, graft] : grafts_) out.push_back(graft);
+  return out;
+}
+
+std::vector<GraftStatistics> GraftTable::statistics() const {
+  std::vector<GraftStatistics> out;
+  for (const GraftPtr& graft : all()) {
+    const Tree& tree = *graft->tree;
+    out.push_back({tree.id,
+                   graft->parent_path.empty() ? graft->name : graft->parent_path + "/" + graft->name,
+                   graft->parent_tree, graft->backing, tree.read_only, tree.revocable, tree.nodes,
+                   tree.open,
+                   tree.quota ? std::optional(tree.quota->limit()) : std::nullopt,
+                   tree.quota ? tree.quota->used() : 0});
+  }
+  return out;
+}
+
+}  // namespace insitu

@@ -1,0 +1,129 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+#include "inode_table.h"
+
+namespace insitu {
+
+class Session;
+
+struct GraftRequest {
+  uint32_t tree = 0;  // the one that the point stands in
+  std::string path;   // of the point's directory, below that tree's root; "" is the root
+  std::string name;
+  std::string backing;  // absolute
+  bool read_only = false;
+  bool revocable = false;
+  std::optional<uint64_t> quota_bytes;
+};
+
+// A backing tree in its place. Its point is a real directory, empty and never seen while the graft
+// stands, so that the name is taken on disk too.
+struct Graft {
+  TreePtr tree;
+  FilesystemPtr filesystem;
+  std::string backing;
+  Descriptor root;   // O_PATH; of a clone that is read-only too, where we may make one
+  Descriptor plain;  // O_PATH, as it was given
+  // The point.
+  uint32_t parent_tree;
+  std::string parent_path;  // as it was then; for those who look
+  Descriptor parent;        // O_PATH; held, so that its number is not used again
+  dev_t parent_dev;
+  ino_t parent_ino;
+  std::string name;
+  bool made_stub;
+  dev_t stub_dev;
+  ino_t stub_ino;
+  std::vector<std::pair<dev_t, ino_t>> ancestors;  // of the point, up to its tree's root
+};
+using GraftPtr = std::shared_ptr<const Graft>;
+
+struct GraftStatistics {
+  uint32_t id;
+  std::string path;  // of the point, below the root of the tree that it stands in
+  uint32_t parent;
+  std::string backing;
+  bool read_only;
+  bool revocable;
+  uint64_t nodes;
+  uint64_t open;
+  std::optional<uint64_t> quota_bytes;
+  uint64_t used_bytes;
+};
+
+// The grafts of one mount. `graft` and `revoke` come from threads that serve nothing; they throw
+// std::system_error. Lock order: `changing_`, `mutex_`, the inode table's.
+class GraftTable {
+ public:
+  explicit GraftTable(Session& session) : session_(session) {}
+
+  // Whether there ever was one: else nothing here needs to be asked.
+  bool any() const { return any_.load(std::memory_order_relaxed); }
+
+  // Returns the number of the new tree once the kernel shows it.
+  uint32_t graft(const GraftRequest& request);
+  // Returns once nothing of it can be reached, however its users wait; what others had open gives
+  // ESTALE. One that is not revocable goes only when nothing of it is open (EBUSY).
+  void revoke(uint32_t id);
+  // The mount is gone: takes the stubs away that we made.
+  void end();
+  // As `end`, but a successor goes on with them.
+  void leave();
+
+  // What stands at that name; null for an ordinary one.
+  GraftPtr at(const Inode& parent, std::string_view name) const;
+  // Whether any point stands in this directory.
+  bool has_points(const Inode& directory) const;
+  // Of which graft this is the root; null for everything else.
+  GraftPtr rooted_at(const Inode& directory) const;
+  // Whether a point stands somewhere below this directory.
+  bool is_ancestor(uint32_t tree, dev_t dev, ino_t ino) const;
+
+  std::vector<GraftStatistics> statistics() const;
+  std::vector<GraftPtr> all() const;
+  // Of a predecessor, whose point is as it was.
+  GraftPtr adopt(const GraftRequest& request, uint32_t id, bool made_stub);
+  uint32_t last() const { return last_; }
+  void restore_last(uint32_t last) { last_ = last; }
+
+ private:
+  using Directory = std::tuple<uint32_t, dev_t, ino_t>;  // by tree
+  using Point = std::tuple<uint32_t, dev_t, ino_t, std::string>;
+
+  std::shared_ptr<Graft> prepare(const GraftRequest& request, uint32_t id) const;
+  // Fills in the directory of the point.
+  void place(Graft& graft, const GraftRequest& request, const std::vector<GraftPtr>& others) const;
+  void check_overlap(int backing, const std::string& path,
+                     const std::vector<GraftPtr>& others) const;
+  void add(const std::shared_ptr<Graft>& graft);
+  void insert(const GraftPtr& graft);
+  void erase(const Graft& graft);
+  void revoke_locked(const GraftPtr& graft);
+  void detach(const Graft& graft);
+  void tell_kernel(const Graft& graft) const;
+
+  Session& session_;
+  std::atomic<bool> any_ = false;
+  std::mutex changing_;  // one change at a time
+  uint32_t last_ = 0;    // guarded by changing_
+
+  mutable std::shared_mutex mutex_;  // guards what follows
+  std::map<uint32_t, GraftPtr> grafts_;
+  std::map<Point, GraftPtr> points_;
+  std::map<Directory, unsigned> parents_;    // directories in which points stand, and how many
+  std::map<Directory, unsigned> ancestors_;  // the same, and those above
+};
+
+}  // namespace insitu

@@ -1,0 +1,115 @@
+#include "tree_overlap.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <system_error>
+
+#include "reopen.h"
+
+namespace insitu {
+
+namespace {
+
+struct MountLine {
+  int id = 0;
+  std::string device;
+  std::string root;   // inside the filesystem
+  std::string point;  // in our namespace
+};
+
+[[noreturn]] void fail(int error, const char* what) {
+  throw std::system_error(error, std::generic_category(), what);
+}
+
+// Blanks and the like are written as three octal digits.
+std::string unescaped(const std::string& text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 3 < text.size()) {
+      out += static_cast<char>(std::stoi(text.substr(i + 1, 3), nullptr, 8));
+      i += 3;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+std::vector<MountLine> mounts() {
+  std::vector<MountLine> out;
+  std::ifstream table("/proc/self/mountinfo");
+  for (std::string text; std::getline(table, text);) {
+    std::istringstream words(text);
+    MountLine line;
+    int parent = 0;
+    if (!(words >> line.id >> parent >> line.device >> line.root >> line.point)) continue;
+    line.root = unescaped(line.root);
+    line.point = unescaped(line.point);
+    out.push_back(std::move(line));
+  }
+  return out;
+}
+
+int mount_of(int fd) {
+  std::ifstream info("/proc/self/fdinfo/" + std::to_string(fd));
+  for (std::string word; info >> word;)
+    if (int id = 0; word == "mnt_id:" && info >> id) return id;
+  fail(EIO, "the mount of a backing directory cannot be told");
+}
+
+// What is left of `path` below `directory`; "" for itself, else with its slash.
+std::optional<std::string> below(const std::string& path, const std::string& directory) {
+  const std::string prefix = directory == "/" ? "" : directory;
+  if (path == directory) return "";
+  if (!path.starts_with(prefix + "/")) return std::nullopt;
+  return path.substr(prefix.size());
+}
+
+std::string joined(const std::string& directory, const std::string& rest) {
+  if (rest.empty()) return directory;
+  return (directory == "/" ? "" : directory) + rest;
+}
+
+}  // namespace
+
+std::vector<Extent> extents_of(int directory) {
+  std::array<char, PATH_MAX> buffer;
+  const ssize_t size = ::readlink(ProcPath(directory).c_str(), buffer.data(), buffer.size());
+  if (size < 0) fail(errno, "the path of a backing directory cannot be told");
+  const std::string path(buffer.data(), static_cast<size_t>(size));
+  const int id = mount_of(directory);
+  std::vector<Extent> out;
+  bool found = false;
+  for (const MountLine& mount : mounts()) {
+    if (mount.id == id) {
+      const auto rest = below(path, mount.point);
+      if (!rest) break;
+      found = true;
+      out.push_back({mount.device, joined(mount.root, *rest)});
+    } else if (below(mount.point, path)) {
+      out.push_back({mount.device, mount.root});
+    }
+  }
+  if (!found) fail(EINVAL, "a backing directory is not in the daemon's mount namespace");
+  return out;
+}
+
+Extent whole_filesystem(const std::string& device) { return {device, "/"}; }
+
+bool overlap(const std::vector<Extent>& some, const std::vector<Extent>& others) {
+  for (const Extent& one : some)
+    for (const Extent& other : others)
+      if (one.device == other.device &&
+          (below(one.path, other.path) || below(other.path, one.path)))
+        return true;
+  return false;
+}
+
+}  // namespace insitu
