@@ -212,6 +212,7 @@ class NativeVolume : public Napi::ObjectWrap<NativeVolume> {
                            InstanceMethod<&NativeVolume::access>("access"),
                            InstanceMethod<&NativeVolume::survey>("survey"),
                            InstanceMethod<&NativeVolume::inputs>("inputs"),
+                           InstanceMethod<&NativeVolume::close>("close"),
                        });
   }
 
@@ -315,6 +316,9 @@ class NativeVolume : public Napi::ObjectWrap<NativeVolume> {
           return NativeInputs::wrap(env, session);
         });
   }
+
+  // () => void. Nothing else may be asked of it afterwards; what is under way ends as it would.
+  void close(const Napi::CallbackInfo&) { volume_.reset(); }
 
   std::shared_ptr<Volume> volume_;
 };

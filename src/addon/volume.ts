@@ -26,6 +26,8 @@ export interface NativeVolume {
     principal: Principal,
     restored: readonly InputIdentity[] | undefined,
   ): Promise<NativeInputs>
+  /** Its descriptors go with the last work under way; nothing else may be asked afterwards. */
+  close(): void
 }
 
 export interface NativeInputs {

@@ -16,11 +16,16 @@ interface Place {
   readonly path: string
 }
 
+interface Tree {
+  readonly backing: string
+  /** Opened when a key in it is asked for, since it holds the tree busy. */
+  volume: Promise<Volume> | undefined
+}
+
 export class Grafts {
   readonly #volume: Volume
   readonly #native: NativeFileServer
-  /** Trees by graft, to find directories in them. */
-  readonly #trees = new Map<number, Volume>()
+  readonly #trees = new Map<number, Tree>()
 
   constructor(volume: Volume, native: NativeFileServer) {
     this.#volume = volume
@@ -39,21 +44,19 @@ export class Grafts {
     if (quotaBytes !== undefined && !(Number.isSafeInteger(quotaBytes) && quotaBytes >= 0))
       throw new VfsError('EINVAL', `a quota is a number of bytes, not ${quotaBytes}`)
     const place = await this.#find(directory)
-    const tree = await openVolume(backing)
     try {
       const graft = await this.#native.graft(place.tree, place.path, name, backing, options)
-      this.#trees.set(graft, tree)
+      this.#trees.set(graft, { backing, volume: undefined })
       return graft
     } catch (error) {
-      tree.close()
       throw toVfsError(error)
     }
   }
 
   async keyOf(graft: number, below: string): Promise<DirectoryKey> {
-    const tree = this.#trees.get(graft)
-    if (tree === undefined) throw new VfsError('ENOENT', `there is no graft ${graft}`)
-    return `g:${graft}:${await tree.keyOf(below)}`
+    const volume = await this.#open(graft)
+    if (volume === undefined) throw new VfsError('ENOENT', `there is no graft ${graft}`)
+    return `g:${graft}:${await volume.keyOf(below)}`
   }
 
   async revoke(graft: number): Promise<void> {
@@ -62,34 +65,40 @@ export class Grafts {
     } catch (error) {
       throw toVfsError(error)
     } finally {
-      this.#forget()
+      // Those that stood in it went as well.
+      const left = new Set(this.#native.statistics().grafts.map(({ id }) => id))
+      await Promise.all(
+        [...this.#trees].filter(([id]) => !left.has(id)).map(([id]) => this.#close(id)),
+      )
     }
   }
 
-  close(): void {
-    for (const tree of this.#trees.values()) tree.close()
-    this.#trees.clear()
+  async close(): Promise<void> {
+    await Promise.all([...this.#trees.keys()].map((graft) => this.#close(graft)))
   }
 
-  /** Those that are gone, by themselves or with one that they stood in. */
-  #forget(): void {
-    const left = new Set(this.#native.statistics().grafts.map(({ id }) => id))
-    for (const [graft, tree] of this.#trees) {
-      if (left.has(graft)) continue
-      tree.close()
-      this.#trees.delete(graft)
-    }
+  #open(graft: number): Promise<Volume> | undefined {
+    const tree = this.#trees.get(graft)
+    if (tree !== undefined) tree.volume ??= openVolume(tree.backing)
+    return tree?.volume
+  }
+
+  async #close(graft: number): Promise<void> {
+    const volume = this.#trees.get(graft)?.volume
+    this.#trees.delete(graft)
+    const opened = await volume?.catch(() => undefined)
+    opened?.close()
   }
 
   async #find(directory: DirectoryKey): Promise<Place> {
     const [, graft, key] = KEY_IN_GRAFT.exec(directory) ?? []
-    // A bare key is the volume's, or else of whichever tree knows it as its own.
-    const trees: [number, Volume | undefined][] =
-      graft === undefined
-        ? [[0, this.#volume], ...this.#trees]
-        : [[Number(graft), this.#trees.get(Number(graft))]]
-    for (const [tree, volume] of trees) {
-      const found = await volume?.pathOf(key ?? directory)
+    if (graft === undefined) {
+      const found = await this.#volume.pathOf(directory)
+      if (found !== undefined) return { tree: 0, path: found }
+    }
+    // A bare key may be that of a volume that somebody opened on a graft's backing.
+    for (const tree of graft === undefined ? this.#trees.keys() : [Number(graft)]) {
+      const found = await (await this.#open(tree))?.pathOf(key ?? directory)
       if (found !== undefined) return { tree, path: found }
     }
     throw new VfsError('ESTALE', 'the directory to graft into is gone')

@@ -115,8 +115,8 @@ class NativeServer implements FileServer {
   }
 
   unmount(): Promise<void> {
-    this.#ended ??= this.#native.stop().then(() => {
-      this.#grafts.close()
+    this.#ended ??= this.#native.stop().then(async () => {
+      await this.#grafts.close()
       this.volume.close()
     })
     return this.#ended

@@ -77,6 +77,7 @@ class DirectoryVolume implements Volume {
 
   /** What is under way ends as it would; descriptors go with the last of it. */
   close(): void {
+    this.#native?.close()
     this.#native = undefined
   }
 

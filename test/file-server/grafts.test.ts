@@ -1,5 +1,6 @@
 /** Grafts: a second backing tree in its place, its border, and what it refuses. */
 import * as fs from 'node:fs/promises'
+import { constants } from 'node:os'
 import path from 'node:path'
 import * as assert from 'uvu/assert'
 
@@ -290,7 +291,11 @@ test('one inside another; the outer takes the inner away with it', async (mount)
   await refuses('EXDEV', fs.rename(path.join(at, 'file'), path.join(path.dirname(at), 'file')))
   const handle = await fs.open(path.join(at, 'file'), 'r')
   await mount.revoke(first)
-  await refuses('ESTALE', handle.stat())
+  // Node has no name for it.
+  await handle.stat().then(
+    () => assert.unreachable(),
+    (error: unknown) => assert.is((error as { errno?: number }).errno, -constants.errno.ESTALE),
+  )
   await handle.close()
   assert.equal(await fs.readdir(mount.mountPoint), [])
   assert.equal(await fs.readdir(outer), ['sub'])
