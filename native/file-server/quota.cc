@@ -30,6 +30,24 @@ uint64_t occupied(const struct stat& attributes) {
   return static_cast<uint64_t>(attributes.st_blocks) * 512;
 }
 
+// As missing_bytes, where there are no maps of extents (tmpfs).
+uint64_t missing_by_seeking(int file, uint64_t offset, uint64_t length) {
+  const uint64_t end = offset + length;
+  struct stat attributes;
+  // Preallocated blocks look like holes; but where as much as the whole is there, nothing is missing.
+  if (::fstat(file, &attributes) == 0 && occupied(attributes) >= end) return 0;
+  uint64_t missing = 0;
+  while (offset < end) {
+    const off_t data = ::lseek(file, static_cast<off_t>(offset), SEEK_DATA);
+    const uint64_t start = data < 0 ? end : std::min(static_cast<uint64_t>(data), end);
+    missing += start - offset;
+    const off_t hole = start < end ? ::lseek(file, static_cast<off_t>(start), SEEK_HOLE) : -1;
+    if (hole < 0) return missing + (end - start);
+    offset = static_cast<uint64_t>(hole);
+  }
+  return missing;
+}
+
 // Bytes of the range that have no block yet. Preallocated ones have: SEEK_DATA would not tell.
 uint64_t missing_bytes(int fd, uint64_t offset, uint64_t length) {
   constexpr uint32_t extents = 32;
@@ -43,7 +61,9 @@ uint64_t missing_bytes(int fd, uint64_t offset, uint64_t length) {
     map->fm_start = offset;
     map->fm_length = end - offset;
     map->fm_extent_count = extents;
-    if (::ioctl(file.get(), FS_IOC_FIEMAP, map) < 0 || map->fm_mapped_extents == 0) break;
+    if (::ioctl(file.get(), FS_IOC_FIEMAP, map) < 0)
+      return missing_by_seeking(file.get(), offset, end - offset);
+    if (map->fm_mapped_extents == 0) break;
     for (uint32_t i = 0; i < map->fm_mapped_extents; ++i) {
       const fiemap_extent& extent = map->fm_extents[i];
       const uint64_t start = std::max<uint64_t>(extent.fe_logical, offset);
