@@ -38,6 +38,8 @@ export function mountSuite(title: string): MountSuite {
   return Object.assign(add, { run: () => test.run() })
 }
 
+const LONG = process.env['INSITU_LONG'] === '1'
+
 export interface Finished {
   readonly code: number | null
   readonly stdout: string
@@ -45,7 +47,8 @@ export interface Finished {
 }
 
 /** Runs a program with arguments, then `script` and the directory as `$1` if they are given. Never
- * through a shell of its own, and never longer than a minute. */
+ * through a shell of its own, and never longer than a minute, in long
+ * tests a quarter of an hour. */
 export function run(
   program: string,
   args: readonly string[],
@@ -55,7 +58,7 @@ export function run(
   const all = script === undefined ? args : [...args, script, 'sh', directory ?? '.']
   return new Promise((resolve, reject) => {
     const env = program === process.execPath ? preloadedEnvironment() : process.env
-    execFile(program, all, { timeout: 60_000, env }, (error, stdout, stderr) => {
+    execFile(program, all, { timeout: LONG ? 900_000 : 60_000, env }, (error, stdout, stderr) => {
       if (error !== null && typeof error.code !== 'number') reject(error)
       else resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
     })
