@@ -104,6 +104,16 @@ test(
     assert.is((await run('mount', ['-t', 'tmpfs', 'insitu-test', below])).code, 0)
     try {
       await manyAreFound(mount, below, path.join(mount.mountPoint, 'below'))
+      // A handle of its root says the same as one of the root that the volume is on.
+      const query = await run('stat', [path.join(mount.mountPoint, 'below', '.query')])
+      assert.match(query.stderr, /not supported/)
+      const attached = await run(
+        'sh',
+        ['-c'],
+        'echo 1 > "$1"/.compute',
+        path.join(mount.mountPoint, 'below'),
+      )
+      assert.match(attached.stderr, /not supported/i)
     } finally {
       await run('umount', ['-l', below])
     }
