@@ -115,7 +115,7 @@ test('ends reads, writes, mappings and everything else that goes on in it', asyn
   }
   const after = await fs.stat(path.join(tree, 'file'), { bigint: true })
   assert.is(after.mtimeNs, before.mtimeNs)
-  assert.equal((await fs.readdir(tree)).sort(), ['file', 'mapped', 'sub'])
+  assert.equal((await fs.readdir(tree)).toSorted(), ['file', 'mapped', 'sub'])
   assert.equal(await fs.readdir(mount.backing), ['plain'])
   assert.equal(await fs.readdir(mount.mountPoint), ['plain'])
 })

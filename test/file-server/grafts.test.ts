@@ -176,7 +176,7 @@ test('covers an empty directory or none, and nothing else', async (mount) => {
   const graft = await mount.graft({ name: 'empty', backing: tree, revocable: true })
   await refuses('EEXIST', mount.graft({ name: 'empty', backing: mount.tree('other') }))
   await mount.revoke(graft)
-  assert.equal((await fs.readdir(backing)).sort(), ['empty', 'file', 'full', 'link'])
+  assert.equal((await fs.readdir(backing)).toSorted(), ['empty', 'file', 'full', 'link'])
   assert.equal(await fs.readdir(path.join(mount.mountPoint, 'empty')), [])
 })
 
@@ -338,7 +338,7 @@ test('its point is taken away with the mount, if we made it', async (mount) => {
   const [one, other] = [mount.tree('one'), mount.tree('other')]
   await mount.graft({ name: 'theirs', backing: one })
   await mount.graft({ name: 'ours', backing: other })
-  assert.equal((await fs.readdir(mount.backing)).sort(), ['ours', 'theirs'])
+  assert.equal((await fs.readdir(mount.backing)).toSorted(), ['ours', 'theirs'])
   const exited = new Promise((resolve) => mount.child.once('exit', resolve))
   mount.child.disconnect()
   await exited

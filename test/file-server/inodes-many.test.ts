@@ -3,7 +3,6 @@
  * million of them, and a limit of 4,096 descriptors; it prints what one inode costs the server.
  */
 import * as fs from 'node:fs/promises'
-import path from 'node:path'
 import * as assert from 'uvu/assert'
 
 import { type GraftMount, graftSuite } from '../support/graft-mount.ts'
