@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <system_error>
@@ -85,17 +86,13 @@ void GraftTable::check_overlap(int backing, const std::string& path,
     refuse(extents_of(other->plain->get()), "another graft's, " + other->backing);
 }
 
-std::shared_ptr<Graft> GraftTable::prepare(const GraftRequest& request, uint32_t id) const {
-  const std::vector<GraftPtr> others = all();
-  const auto graft = std::make_shared<Graft>();
-  place(*graft, request, others);
-  graft->backing = request.backing;
+// Everything that may take long: no other graft, and above all no revocation, waits for it.
+std::shared_ptr<Graft> GraftTable::open_tree(const GraftRequest& request) const {
   UniqueFd backing(::open(request.backing.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!backing) fail(errno, "the backing of the graft, " + request.backing);
-  check_overlap(backing.get(), request.backing, others);
+  check_overlap(backing.get(), request.backing, all());
 
   const auto tree = std::make_shared<Tree>();
-  tree->id = id;
   tree->read_only = request.read_only;
   tree->revocable = request.revocable;
   tree->times = kSharedTimes;
@@ -105,6 +102,8 @@ std::shared_ptr<Graft> GraftTable::prepare(const GraftRequest& request, uint32_t
   if (request.quota_bytes)
     tree->quota = std::make_unique<Quota>(*request.quota_bytes, occupied_bytes(backing.get()));
   UniqueFd clone = request.read_only ? read_only_clone(backing.get()) : UniqueFd{};
+  const auto graft = std::make_shared<Graft>();
+  graft->backing = request.backing;
   graft->plain = shared(std::move(backing));
   graft->root = clone ? shared(std::move(clone)) : graft->plain;
   graft->tree = tree;
@@ -126,16 +125,20 @@ void GraftTable::add(const std::shared_ptr<Graft>& graft) {
 
 uint32_t GraftTable::graft(const GraftRequest& request) {
   check_name(session_, request.name);
+  const auto graft = open_tree(request);
   const std::lock_guard changing(changing_);
-  if (all().size() >= kMaxGrafts) fail(ENOSPC, "too many grafts");
-  const auto graft = prepare(request, last_ + 1);
+  const std::vector<GraftPtr> others = all();
+  if (others.size() >= kMaxGrafts) fail(ENOSPC, "too many grafts");
+  place(*graft, request, others);
+  // Again: others may have come meanwhile.
+  check_overlap(graft->plain->get(), request.backing, others);
   {
     const std::shared_lock lock(mutex_);
     if (points_.contains({graft->parent_tree, graft->parent_dev, graft->parent_ino, graft->name}))
       fail(EEXIST, "a graft stands there already: " + request.name);
   }
   graft->made_stub = make_stub(graft->parent->get(), graft->name);
-  ++last_;
+  graft->tree->id = ++last_;
   add(graft);
   tell_kernel(*graft);
   session_.notifier().drain(kShownMs);
@@ -143,8 +146,10 @@ uint32_t GraftTable::graft(const GraftRequest& request) {
 }
 
 GraftPtr GraftTable::adopt(const GraftRequest& request, uint32_t id, bool made_stub) {
+  const auto graft = open_tree(request);
   const std::lock_guard changing(changing_);
-  const auto graft = prepare(request, id);
+  graft->tree->id = id;
+  place(*graft, request, all());
   graft->made_stub = made_stub;
   add(graft);
   return graft;
@@ -183,29 +188,31 @@ void GraftTable::tell_kernel(const Graft& graft) const {
 
 void GraftTable::revoke(uint32_t id) {
   const std::lock_guard changing(changing_);
-  GraftPtr graft;
-  for (const GraftPtr& one : all())
-    if (one->tree->id == id) graft = one;
-  if (!graft) fail(ENOENT, "there is no such graft");
-  revoke_locked(graft);
-}
-
-void GraftTable::revoke_locked(const GraftPtr& graft) {
-  for (const GraftPtr& inner : all())
-    if (inner->parent_tree == graft->tree->id) revoke_locked(inner);
-  Tree& tree = *graft->tree;
-  const auto in_use = [&] { return !tree.revocable && tree.open > 0; };
-  if (in_use()) fail(EBUSY, "the graft is not revocable, and files in it are open");
-  tree.state = Tree::State::revoking;
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kUnderWayMs);
-  while (tree.under_way > 0 && std::chrono::steady_clock::now() < deadline)
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  // Somebody opened one while we looked.
-  if (in_use()) {
-    tree.state = Tree::State::live;
-    fail(EBUSY, "the graft is not revocable, and files in it are open");
+  // With those that stand in it, inner ones last.
+  std::vector<GraftPtr> going;
+  for (const GraftPtr& one : all()) {
+    const bool inside = std::ranges::any_of(
+        going, [&](const GraftPtr& outer) { return outer->tree->id == one->parent_tree; });
+    if (one->tree->id == id || inside) going.push_back(one);
   }
-  detach(*graft);
+  if (going.empty()) fail(ENOENT, "there is no such graft");
+  const auto in_use = [](const GraftPtr& one) { return !one->tree->revocable && one->tree->open > 0; };
+  const auto refuse_in_use = [&] {
+    for (const GraftPtr& one : going) {
+      if (!in_use(one)) continue;
+      for (const GraftPtr& other : going) other->tree->state = Tree::State::live;
+      fail(EBUSY, "the graft at " + one->name + " is not revocable, and files in it are open");
+    }
+  };
+  refuse_in_use();
+  for (const GraftPtr& one : going) one->tree->state = Tree::State::revoking;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kUnderWayMs);
+  for (const GraftPtr& one : going)
+    while (one->tree->under_way > 0 && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  // Somebody may have opened one while we looked.
+  refuse_in_use();
+  for (auto one = going.rbegin(); one != going.rend(); ++one) detach(**one);
 }
 
 void GraftTable::detach(const Graft& graft) {

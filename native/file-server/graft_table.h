@@ -102,7 +102,7 @@ class GraftTable {
   using Directory = std::tuple<uint32_t, dev_t, ino_t>;  // by tree
   using Point = std::tuple<uint32_t, dev_t, ino_t, std::string>;
 
-  std::shared_ptr<Graft> prepare(const GraftRequest& request, uint32_t id) const;
+  std::shared_ptr<Graft> open_tree(const GraftRequest& request) const;
   // Fills in the directory of the point.
   void place(Graft& graft, const GraftRequest& request, const std::vector<GraftPtr>& others) const;
   void check_overlap(int backing, const std::string& path,
@@ -110,7 +110,6 @@ class GraftTable {
   void add(const std::shared_ptr<Graft>& graft);
   void insert(const GraftPtr& graft);
   void erase(const Graft& graft);
-  void revoke_locked(const GraftPtr& graft);
   void detach(const Graft& graft);
   void tell_kernel(const Graft& graft) const;
 

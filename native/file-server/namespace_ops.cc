@@ -60,7 +60,8 @@ void remove(Session& session, Request& request, int flags) {
   if (::unlinkat(directory->get(), name.data(), flags) < 0)
     return void(request.reply_error(errno));
   // Before the reply: who is told that it is gone finds it gone everywhere.
-  if (is_rmdir && layer && child) layer->directory_removed(*child);
+  if (is_rmdir && layer && child && child->tree().is_volume())
+    layer->directory_removed(*child);
   request.reply_error(0);
 }
 
@@ -106,7 +107,8 @@ void rename_to(Session& session, Request& request, uint64_t new_node, size_t nam
   if (error) return void(request.reply_error(error));
   if (moving) session.inodes().moved(*moving, *to, new_name);
   if (back) session.inodes().moved(*back, *from, old_name);
-  if (layer && replaced && replaced->is_directory()) layer->directory_removed(*replaced);
+  if (layer && replaced && replaced->is_directory() && replaced->tree().is_volume())
+    layer->directory_removed(*replaced);
   request.reply_error(0);
 }
 

@@ -72,6 +72,7 @@ Volume::Volume(std::string backing, size_t max_inputs)
   root_.reset(open(backing_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root_ && errno == EACCES) root_.reset(open(backing_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root_) fail(errno, "cannot open the backing directory " + backing_);
+  root_mount_ = mount_of(root_.get());
   reading_ = clone_for_reading(root_.get());
   const int through = reading_ ? reading_.get() : root_.get();
 
@@ -99,7 +100,7 @@ std::string Volume::key_of(const std::string& path) {
 std::string Volume::key_of(int directory) {
   // Handles and paths are both looked up on the volume's own mount, where they would be another
   // directory's.
-  if (mount_of(directory) != mount_of(root_.get()))
+  if (mount_of(directory) != root_mount_)
     throw Failure(ENOTSUP, "the directory is on another filesystem than the volume");
   DirectoryKey key;
   if (handles_) {

@@ -72,6 +72,7 @@ class Volume {
   const std::string backing_;
   const size_t max_inputs_;
   UniqueFd root_;
+  uint64_t root_mount_ = 0;
   UniqueFd reading_;  // the clone's root; empty: read through root_
   bool handles_ = false;
   bool on_tmpfs_ = false;

@@ -22,8 +22,8 @@ function objects(): string[] {
 function build(program: string): void {
   const flags = ['-std=c++20', '-Wall', '-Wextra', '-Werror', '-Wno-missing-field-initializers']
   // In a copy that scripts/test-sanitized made.
-  const [, kind] = /build-(address|undefined|thread)\//.exec(native) ?? []
-  if (kind !== undefined) flags.push(`-fsanitize=${kind}`)
+  const [, kind] = /build-(asan|address|undefined|thread)\//.exec(native) ?? []
+  if (kind !== undefined) flags.push(`-fsanitize=${kind === 'asan' ? 'address' : kind}`)
   const main = path.join(native, '../test/file-server/successor/main.cc')
   execFileSync('g++', [...flags, '-I', native, main, ...objects(), '-pthread', '-o', program], {
     stdio: ['ignore', 'inherit', 'inherit'],
