@@ -66,6 +66,7 @@ export class Session {
       nodes: this.ordinary.keptDirectories,
       backingIds: 0,
       openHandles: this.#files.size,
+      grafts: [],
     }
   }
 
