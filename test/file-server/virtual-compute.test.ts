@@ -122,6 +122,9 @@ it('a version that was swept is looked up again', async () => {
   assert.match(await sh(mountPoint, 'cat .results/out'), /Stale file handle/)
   await mount.command({ run: true })
   assert.is(await fs.readFile(path.join(mountPoint, '.results/out'), 'utf8'), 'x')
+  // Read once, a file is held open as long as its set is the published one.
+  await mount.command({ sweep: true })
+  assert.is(await fs.readFile(path.join(mountPoint, '.results/out'), 'utf8'), 'x')
 })
 
 it('a set that is withdrawn before its looker has it is asked for again', async () => {
