@@ -40,7 +40,9 @@ int open_file(Session& session, const InodePtr& inode, UniqueFd fd, int flags, b
       out.backing_id = backing_id;
       break;
     case IoMode::direct:
-      out.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+      // The kernel wants all opens of an inode to name the backing file, or none.
+      out.open_flags = wire::kOpenPassthrough | FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+      out.backing_id = backing_id;
       break;
     case IoMode::cached:
       // Shared: what others wrote since shows at each open.

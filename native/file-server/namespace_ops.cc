@@ -82,6 +82,10 @@ void rename_to(Session& session, Request& request, uint64_t new_node, size_t nam
                          new_name.data(), flags) < 0) {
     error = errno;
   }
+  // ext4 undoes a whiteout that came to nothing, and that moves the directories' times.
+  if (error && (flags & RENAME_WHITEOUT))
+    for (const auto& directory : {from, to})
+      session.notifier().invalidate_inode(directory->node(), -1);
   if (error) return void(request.reply_error(error));
   if (layer && replaced && replaced->is_directory()) layer->directory_removed(*replaced);
   request.reply_error(0);
