@@ -26,6 +26,7 @@ export interface DaemonOptions {
   readonly exclusive: boolean
   readonly allowOther: boolean
   readonly listReserved: boolean
+  readonly sharedBacking: boolean
   readonly jail: SandboxOptions['jail']
   readonly limits: RunLimits
   readonly log: Logger
@@ -139,6 +140,7 @@ async function mount(
     exclusive: options.exclusive,
     allowOther: options.allowOther,
     listReserved: options.listReserved,
+    sharedBacking: options.sharedBacking,
     reserved: DEFAULT_RESERVED_NAMES,
     handler: async (request, signal) => (await handler.promise)(request, signal),
     onNotice,

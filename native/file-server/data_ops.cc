@@ -174,9 +174,13 @@ void lseek(Session& session, Request& request) {
   request.reply_with(fuse_lseek_out{static_cast<uint64_t>(offset)});
 }
 
-// Only for backing filesystems that may report errors at close(2), see Session::closes_silently.
+// Only for backing filesystems that may report errors at close(2) or have our locks, see
+// Session::closes_silently.
 void flush(Session& session, Request& request) {
-  const auto file = session.files().find(request.arg<fuse_flush_in>()->fh);
+  const auto* in = request.arg<fuse_flush_in>();
+  const auto file = session.files().find(in->fh);
+  if (file && session.options().shared_backing)
+    session.locks().closed(file->inode(), in->lock_owner);
   const int fd = file ? file->descriptor() : (errno = EBADF, -1);
   if (fd < 0) return void(request.reply_error(errno));
   const int copy = ::dup(fd);
@@ -193,7 +197,9 @@ void fsync(Session& session, Request& request) {
 }
 
 void release(Session& session, Request& request) {
-  session.files().remove(request.arg<fuse_release_in>()->fh);
+  const uint64_t handle = request.arg<fuse_release_in>()->fh;
+  if (session.options().shared_backing) session.locks().released(handle);
+  session.files().remove(handle);
   request.reply_error(0);
 }
 

@@ -36,9 +36,6 @@ constexpr unsigned kMaxThreads = 16;
 
 constexpr size_t kFrameBytes = kMaxTransferBytes + 4096;
 
-// Interrupts a thread that waits for the next request; its handler does nothing.
-int wake_signal() { return SIGRTMAX - 3; }
-
 std::system_error failure(int error, const std::string& what) {
   return {error, std::generic_category(), what};
 }
@@ -83,7 +80,8 @@ Session::Session(SessionOptions options, VirtualLayer* layer,
   struct statfs filesystem;
   if (::fstatfs(root.get(), &filesystem) < 0) throw failure(errno, "statfs " + options_.backing);
   backing_type_ = static_cast<uint64_t>(filesystem.f_type);
-  closes_silently_ = is_local_filesystem(backing_type_);
+  // POSIX locks that the backing has go with a close.
+  closes_silently_ = !options_.shared_backing && is_local_filesystem(backing_type_);
   inodes_ = std::make_unique<InodeTable>(std::move(root), attributes, descriptor_bound());
 }
 

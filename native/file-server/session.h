@@ -13,6 +13,7 @@
 #include "handles.h"
 #include "inode_table.h"
 #include "interrupts.h"
+#include "locks.h"
 #include "notifier.h"
 #include "opcodes.h"
 #include "passthrough.h"
@@ -28,6 +29,7 @@ struct SessionOptions {
   bool allow_other = false;
   bool list_reserved = false;
   bool passthrough = true;  // where it can be had
+  bool shared_backing = false;  // locks reach the backing filesystem
 };
 
 struct NegotiatedProtocol {
@@ -69,13 +71,14 @@ class Session {
   VirtualLayer* virtual_layer() const { return layer_; }
   // The filesystem of the backing directory's root.
   dev_t root_dev() const { return inodes_->root()->dev(); }
-  // close(2) reports no errors there, so the kernel need not tell us of each.
+  // close(2) reports no errors there and drops no locks, so the kernel need not tell us of each.
   bool closes_silently() const { return closes_silently_; }
   InodeTable& inodes() { return *inodes_; }
   Passthrough& passthrough() { return passthrough_; }
   const Passthrough& passthrough() const { return passthrough_; }
   Notifier& notifier() { return *notifier_; }
   WaitingTable& waiting() { return *waiting_; }
+  Locks& locks() { return locks_; }
   HandleTable<FileHandle>& files() { return files_; }
   HandleTable<DirectoryHandle>& directories() { return directories_; }
   // All descriptors of the connection; they do not change while threads run.
@@ -103,6 +106,7 @@ class Session {
   bool closes_silently_ = false;
   Passthrough passthrough_;
   std::unique_ptr<InodeTable> inodes_;
+  Locks locks_;
   HandleTable<FileHandle> files_;
   HandleTable<DirectoryHandle> directories_;
   std::vector<UniqueFd> devices_;

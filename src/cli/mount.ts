@@ -16,6 +16,7 @@ interface MountCommandOptions extends LimitOptions {
   readonly exclusive?: true
   readonly allowOther?: true
   readonly listReserved?: true
+  readonly sharedBacking?: true
   readonly unsafeNoJail?: true
   readonly logLevel: LogLevel
 }
@@ -33,6 +34,12 @@ export function addMount(program: Command): void {
     .option('--exclusive', 'nothing else changes the directory: cache for long')
     .option('--allow-other', 'other users may use the mount, with their own rights')
     .option('--list-reserved', 'show .compute and .results in listings')
+    .addOption(
+      new Option(
+        '--shared-backing',
+        'locks reach the directory: they also hold against its other users',
+      ).conflicts('exclusive'),
+    )
     .addOption(unsafeOption())
     .addOption(
       new Option('--log-level <level>', 'least severe messages to log')
@@ -77,6 +84,7 @@ async function mountHere(
     exclusive: options.exclusive === true,
     allowOther: options.allowOther === true,
     listReserved: options.listReserved === true,
+    sharedBacking: options.sharedBacking === true,
     jail: options.unsafeNoJail ? 'unsafe-none' : 'bubblewrap',
     limits: limitsFrom(options),
     log,

@@ -11,6 +11,7 @@ const server = startNative(
     exclusive: options.exclusive ?? false,
     allowOther: true,
     listReserved: options.listReserved ?? false,
+    sharedBacking: options.sharedBacking ?? false,
     passthrough: options.passthrough ?? true,
   },
   (reason) => {

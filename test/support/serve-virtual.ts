@@ -56,6 +56,7 @@ const server = await mountNative({
   exclusive: options.exclusive ?? false,
   allowOther: true,
   listReserved: false,
+  sharedBacking: false,
   reserved: { compute: '.compute', results: '.results', query: '.query' },
   handler: (request, signal) => handle(request, signal),
   onNotice: (notice) => seen.push(JSON.stringify(notice)),

@@ -81,9 +81,11 @@ std::string text_of(const Observation& before, const Observation& after) {
       text += strerrorname_np(now.error);
       continue;
     }
-    text += attributes_text(now.st) + " mtime " + time_text(now.st.st_mtim);
+    text += attributes_text(now.st);
     // Bytes through a FIFO move its times, which the kernel keeps from filesystems like ours.
-    if (after.items[i].what == "new" || S_ISFIFO(now.st.st_mode) || then.error || then.st.st_ino != now.st.st_ino || then.st.st_dev != now.st.st_dev) continue;
+    if (S_ISFIFO(now.st.st_mode)) continue;
+    text += " mtime " + time_text(now.st.st_mtim);
+    if (after.items[i].what == "new" || then.error || then.st.st_ino != now.st.st_ino || then.st.st_dev != now.st.st_dev) continue;
     text += same(then.st.st_mtim, now.st.st_mtim) ? "" : " mtime moved";
     text += same(then.st.st_ctim, now.st.st_ctim) ? "" : " ctime moved";
     if (after.access_times && i == 0 && !S_ISLNK(now.st.st_mode) &&
@@ -145,8 +147,8 @@ void describe_tree(const std::string& root, const std::string& path, Inodes& ino
     return;
   }
   const size_t number = inodes.emplace(st.st_ino, inodes.size()).first->second;
-  std::string text = attributes_text(st) + " mtime " + time_text(st.st_mtim) + " inode #" +
-                     std::to_string(number) + xattrs_text(whole);
+  std::string text = attributes_text(st) + " inode #" + std::to_string(number) + xattrs_text(whole);
+  if (!S_ISFIFO(st.st_mode)) text += " mtime " + time_text(st.st_mtim);
   if (S_ISREG(st.st_mode)) text += content_text(whole, st.st_size);
   if (S_ISLNK(st.st_mode)) {
     char target[4097];

@@ -309,8 +309,9 @@ std::string setxattr_it(Side&, const Operation& op) {
 std::string getxattr_it(Side&, const Operation& op) {
   char buffer[1024];
   const auto get = op.choice & 0x1000000 ? ::lgetxattr : ::getxattr;
-  return with_bytes(get(path_of(op.path).c_str(), pick(kAttributes, op.choice), buffer,
-                        op.choice & 0x4000000 ? sizeof buffer : 0), buffer);
+  const size_t size = op.choice & 0x4000000 ? sizeof buffer : 0;
+  const ssize_t got = get(path_of(op.path).c_str(), pick(kAttributes, op.choice), buffer, size);
+  return size == 0 ? outcome(got) : with_bytes(got, buffer);
 }
 std::string removexattr_it(Side&, const Operation& op) {
   const auto remove = op.choice & 0x1000000 ? ::lremovexattr : ::removexattr;
