@@ -163,11 +163,25 @@ void fallocate(Session& session, Request& request) {
   request.reply_error(done < 0 ? errno : 0);
 }
 
+// Pages that somebody stored to through a mapping may wait in the kernel's cache, unknown to the
+// backing filesystem: what it calls a hole may be none.
+static void seek_in_all_data(Request& request, const fuse_lseek_in& in, int fd) {
+  struct stat attributes;
+  if (::fstat(fd, &attributes) < 0) return void(request.reply_error(errno));
+  const auto size = static_cast<uint64_t>(attributes.st_size);
+  if (in.whence != SEEK_DATA && in.whence != SEEK_HOLE)
+    return void(request.reply_error(EINVAL));
+  if (in.offset >= size) return void(request.reply_error(ENXIO));
+  request.reply_with(fuse_lseek_out{in.whence == SEEK_DATA ? in.offset : size});
+}
+
 void lseek(Session& session, Request& request) {
   const auto* in = request.arg<fuse_lseek_in>();
   const auto file = session.files().find(in->fh);
   const int fd = file ? file->descriptor() : (errno = EBADF, -1);
   if (fd < 0) return void(request.reply_error(errno));
+  if (file->mode() == IoMode::cached && file->inode().write_activity().read_writers > 0)
+    return seek_in_all_data(request, *in, fd);
   const off_t offset =
       ::lseek(fd, static_cast<off_t>(in->offset), static_cast<int>(in->whence));
   if (offset < 0) return void(request.reply_error(errno));

@@ -26,6 +26,7 @@ class FileHandle {
   // -1 with errno when the file cannot be opened (any more).
   int descriptor();
   Inode& inode() const { return *inode_; }
+  IoMode mode() const { return mode_; }
 
  private:
   const InodePtr inode_;

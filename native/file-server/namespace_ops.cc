@@ -85,7 +85,7 @@ void rename_to(Session& session, Request& request, uint64_t new_node, size_t nam
   // ext4 undoes a whiteout that came to nothing, and that moves the directories' times.
   if (error && (flags & RENAME_WHITEOUT))
     for (const auto& directory : {from, to})
-      session.notifier().invalidate_inode(directory->node(), -1);
+      session.notifier().drop_attributes(directory->node());
   if (error) return void(request.reply_error(error));
   if (layer && replaced && replaced->is_directory()) layer->directory_removed(*replaced);
   request.reply_error(0);

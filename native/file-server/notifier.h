@@ -25,6 +25,9 @@ class Notifier {
   // Drops attributes, and data from `offset` on (`length` 0: to the end); offset -1: attributes
   // only.
   void invalidate_inode(uint64_t node, int64_t offset = 0, int64_t length = 0);
+  // Drops attributes before it returns, which takes no lock in the kernel: for those that a request
+  // changes without the kernel's expecting it, before its reply.
+  void drop_attributes(uint64_t node) const;
   void wake_poll(uint64_t kernel_handle);
   // At once, since it takes no lock that a request could hold: size and times of this node are to be
   // asked for, and attributes on their way to the kernel are dropped. ENOENT: it knows no such node.

@@ -44,9 +44,6 @@ struct OperationKind {
 
 const std::vector<OperationKind>& operation_kinds();
 
-// Whether a rename leaves a whiteout.
-bool is_whiteout(const Operation& rename);
-
 // Few names in few directories, so that operations meet.
 std::string path_of(uint16_t number);
 std::string describe(const Operation& operation);

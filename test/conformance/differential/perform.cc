@@ -337,8 +337,6 @@ std::string umask_it(Side&, const Operation& op) {
 
 }  // namespace
 
-bool is_whiteout(const Operation& rename) { return pick(kRenames, rename.choice) & RENAME_WHITEOUT; }
-
 const std::vector<OperationKind>& operation_kinds() {
   static const std::vector<OperationKind> kinds{
       {"open", 30, kPath | kNewSlot, open_it},
