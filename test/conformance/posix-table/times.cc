@@ -16,7 +16,8 @@ bool later(const timespec& a, const timespec& b) {
 }
 
 // Runs `body` and says which times moved of each path that was and is there.
-void moves(const char* title, const std::vector<const char*>& paths, const std::function<void()>& body) {
+void moves(const char* title, const std::vector<const char*>& paths, const std::function<void()>& body,
+           bool access = true) {
   std::vector<Times> before;
   for (const char* path : paths) before.push_back(times_of(path));
   tick();
@@ -25,7 +26,7 @@ void moves(const char* title, const std::vector<const char*>& paths, const std::
   for (size_t i = 0; i < paths.size(); i += 1) {
     const Times now = times_of(paths[i]);
     line += std::string(" ") + paths[i] + ":";
-    if (later(now.access, before[i].access)) line += "a";
+    if (access && later(now.access, before[i].access)) line += "a";
     if (later(now.modify, before[i].modify)) line += "m";
     if (later(now.change, before[i].change)) line += "c";
   }
@@ -83,8 +84,10 @@ CASE("times: attributes") {
     utimensat(AT_FDCWD, "d/f", times, 0);
   });
   moves("failed chown", {"d/f"}, [] { as_user(3001, 3001, [] { chown("d/f", 3001, -1); }); });
-  int flags = FS_NODUMP_FL;
   const int fd = open("d/f", O_RDONLY);
+  int flags = 0;
+  did("get flags", ioctl(fd, FS_IOC_GETFLAGS, &flags));
+  flags |= FS_NODUMP_FL;
   moves("inode flags", {"d/f"}, [&] { ioctl(fd, FS_IOC_SETFLAGS, &flags); });
 }
 CASE("times: bytes") {
@@ -114,11 +117,12 @@ CASE("times and sizes: after mapped stores, for others too") {
   spit("f", std::string(8192, 'a').c_str());
   const int fd = open("f", O_RDWR);
   char* const map = static_cast<char*>(mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
-  moves("store and msync", {"f"}, [&] { map[0] = 'b'; msync(map, 8192, MS_SYNC); });
-  moves("again", {"f"}, [&] { map[1] = 'b'; msync(map, 8192, MS_SYNC); });
+  // A page may have to be read first, which is an access where that comes by the file server.
+  moves("store and msync", {"f"}, [&] { map[0] = 'b'; msync(map, 8192, MS_SYNC); }, false);
+  moves("again", {"f"}, [&] { map[1] = 'b'; msync(map, 8192, MS_SYNC); }, false);
   moves("by another process", {"f"}, [&] {
     as_user(0, 0, [&] { map[4096] = 'c'; msync(map, 8192, MS_SYNC); });
-  });
+  }, false);
   const Times before = times_of("f");
   tick();
   map[2] = 'd';
