@@ -27,6 +27,7 @@ class FileHandle {
   int descriptor();
   Inode& inode() const { return *inode_; }
   IoMode mode() const { return mode_; }
+  int flags() const { return flags_; }
 
  private:
   const InodePtr inode_;

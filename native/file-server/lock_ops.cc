@@ -16,8 +16,10 @@ namespace {
 // Answers the request itself when its file is not open.
 bool owner_of(Session& session, Request& request, Locks::Owner& out) {
   const auto* in = request.arg<fuse_lk_in>();
-  out = {session.inodes().find(request.node()), in->owner, in->fh, request.caller().uid};
-  if (out.inode && session.files().find(in->fh)) return true;
+  const auto file = session.files().find(in->fh);
+  out = {session.inodes().find(request.node()), in->owner, in->fh, request.caller().uid,
+         file && (file->flags() & O_ACCMODE) != O_RDONLY};
+  if (out.inode && file) return true;
   request.reply_error(EBADF);
   return false;
 }

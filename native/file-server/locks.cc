@@ -19,7 +19,7 @@ namespace {
 
 // Threads, each asleep in the backing filesystem. Over it, a lock that somebody holds is ENOLCK.
 constexpr size_t kMaxWaits = 512;
-constexpr size_t kWaitStackBytes = 256 * 1024;
+constexpr size_t kMaxWaitsOfUser = kMaxWaits / 2;  // root could do worse by other means
 
 struct flock as_flock(const Locks::Range& range) {
   struct flock out{};
@@ -75,14 +75,11 @@ struct Locks::Wait {
   }
 };
 
-Locks::~Locks() {
+Locks::~Locks() { wait_for_none(); }
+
+void Locks::wait_for_none() {
   std::unique_lock lock(mutex_);
   none_waits_.wait(lock, [this] { return waits_ == 0; });
-}
-
-size_t Locks::size() const {
-  const std::lock_guard lock(mutex_);
-  return descriptions_.size();
 }
 
 Locks::DescriptionPtr Locks::find(const Owner& owner) {
@@ -91,7 +88,7 @@ Locks::DescriptionPtr Locks::find(const Owner& owner) {
   return found == descriptions_.end() ? nullptr : found->second;
 }
 
-Locks::DescriptionPtr Locks::find_or_open(const Owner& owner, int& error) {
+Locks::DescriptionPtr Locks::find_or_open(const Owner& owner, bool to_write, int& error) {
   if (auto found = find(owner)) return found;
   if (OpenCounts::of_process().full(owner.uid)) {
     error = ENOLCK;
@@ -102,8 +99,9 @@ Locks::DescriptionPtr Locks::find_or_open(const Owner& owner, int& error) {
     error = errno;
     return nullptr;
   }
-  // To write, as a lock for writing wants it; what cannot be written can be locked for reading.
-  UniqueFd fd = reopen(path->get(), O_RDWR | O_NONBLOCK);
+  // What cannot be written can be locked for reading.
+  UniqueFd fd;
+  if (to_write || owner.writes) fd = reopen(path->get(), O_RDWR | O_NONBLOCK);
   if (!fd) fd = reopen(path->get(), O_RDONLY | O_NONBLOCK);
   if (!fd) {
     error = errno;
@@ -126,7 +124,7 @@ uint32_t Locks::holder(const Owner& asker, const Range& range) const {
 
 int Locks::test(const Owner& owner, Range& range) {
   int error = 0;
-  const DescriptionPtr description = find_or_open(owner, error);
+  const DescriptionPtr description = find_or_open(owner, true, error);
   if (!description) return error;
   struct flock lock = as_flock(range);
   if (::fcntl(description->fd.get(), F_OFD_GETLK, &lock) < 0) return errno;
@@ -141,7 +139,7 @@ int Locks::test(const Owner& owner, Range& range) {
 int Locks::lock(const Owner& owner, const Range& range) {
   const bool unlocks = range.type == F_UNLCK;
   int error = 0;
-  const DescriptionPtr description = unlocks ? find(owner) : find_or_open(owner, error);
+  const DescriptionPtr description = unlocks ? find(owner) : find_or_open(owner, true, error);
   if (!description) return error;  // 0: nothing to unlock
   error = Wait{description, false, 0, range}.lock(false);
   if (error == 0 && !unlocks) locked(*description, range);
@@ -151,14 +149,14 @@ int Locks::lock(const Owner& owner, const Range& range) {
 int Locks::flock(const Owner& owner, int operation) {
   int error = 0;
   const DescriptionPtr description =
-      operation == LOCK_UN ? find(owner) : find_or_open(owner, error);
+      operation == LOCK_UN ? find(owner) : find_or_open(owner, false, error);
   return description ? Wait{description, true, operation, {}}.lock(false) : error;
 }
 
 void Locks::lock_and_wait(const Owner& owner, const Range& range, Request& request) {
   int error = lock(owner, range);
   DescriptionPtr description;
-  if (error == EAGAIN || error == EACCES) description = find_or_open(owner, error);
+  if (error == EAGAIN || error == EACCES) description = find_or_open(owner, true, error);
   if (!description) return void(request.reply_error(error));
   start(std::shared_ptr<Wait>(new Wait{description, false, 0, range}), request);
 }
@@ -166,7 +164,7 @@ void Locks::lock_and_wait(const Owner& owner, const Range& range, Request& reque
 void Locks::flock_and_wait(const Owner& owner, int operation, Request& request) {
   int error = flock(owner, operation);
   DescriptionPtr description;
-  if (error == EWOULDBLOCK) description = find_or_open(owner, error);
+  if (error == EWOULDBLOCK) description = find_or_open(owner, false, error);
   if (!description) return void(request.reply_error(error));
   start(std::shared_ptr<Wait>(new Wait{description, true, operation, {}}), request);
 }
@@ -178,12 +176,17 @@ void Locks::locked(Description& description, const Range& range) {
   description.last = std::max(description.last, end_of(range));
 }
 
+bool Locks::may_wait(uint32_t uid) {
+  const std::lock_guard lock(mutex_);
+  size_t& own = waits_of_[uid];
+  if (waits_ >= kMaxWaits || (uid != 0 && own >= kMaxWaitsOfUser)) return false;
+  ++own;
+  ++waits_;
+  return true;
+}
+
 void Locks::start(std::shared_ptr<Wait> wait, Request& request) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (waits_ >= kMaxWaits) return void(request.reply_error(ENOLCK));
-    ++waits_;
-  }
+  if (!may_wait(wait->description->uid)) return void(request.reply_error(ENOLCK));
   WaitingTable& waiting = request.session().waiting();
   const uint64_t unique = request.unique();
   wait->request = std::move(request).park();
@@ -192,7 +195,7 @@ void Locks::start(std::shared_ptr<Wait> wait, Request& request) {
     std::thread([this, wait] { wait_for(*wait); }).detach();
   } catch (const std::system_error&) {
     wait->request->reply_error(ENOLCK);
-    finished();
+    finished(wait->description->uid);
   }
 }
 
@@ -218,11 +221,13 @@ void Locks::wait_for(Wait& wait) {
   if (error == 0 && !wait.whole_file) locked(*wait.description, wait.range);
   wait.request->reply_error(error);
   wait.request.reset();
-  finished();
+  finished(wait.description->uid);
 }
 
-void Locks::finished() {
+void Locks::finished(uint32_t uid) {
   const std::lock_guard lock(mutex_);
+  if (const auto own = waits_of_.find(uid); own != waits_of_.end() && --own->second == 0)
+    waits_of_.erase(own);
   if (--waits_ == 0) none_waits_.notify_all();
 }
 

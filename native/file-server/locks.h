@@ -15,8 +15,7 @@ namespace insitu {
 
 // Locks of a mount that shares its backing directory with other lockers: each owner of locks on an
 // inode has an open description of the backing file for its own, and the backing filesystem decides.
-// POSIX locks become locks of open file descriptions there. The session must have ended all waits
-// (WaitingTable::interrupt_all) before this goes.
+// POSIX locks become locks of open file descriptions there.
 class Locks {
  public:
   struct Owner {
@@ -24,6 +23,7 @@ class Locks {
     uint64_t id;      // the kernel's name of a process's files, or of an open file
     uint64_t handle;  // the open file that it locks through
     uint32_t uid;
+    bool writes;  // that file is open for writing
   };
   struct Range {
     short type;  // F_RDLCK, F_WRLCK, F_UNLCK
@@ -53,7 +53,8 @@ class Locks {
   // The last close of an open file: what it locked goes.
   void released(uint64_t handle);
 
-  size_t size() const;
+  // Returns when nobody waits any more: who is told so must have interrupted all.
+  void wait_for_none();
 
  private:
   struct Description;
@@ -71,18 +72,21 @@ class Locks {
   };
 
   DescriptionPtr find(const Owner& owner);
-  DescriptionPtr find_or_open(const Owner& owner, int& error);
+  // `to_write`: also for a lock for writing through it.
+  DescriptionPtr find_or_open(const Owner& owner, bool to_write, int& error);
   uint32_t holder(const Owner& asker, const Range& range) const;
   void locked(Description& description, const Range& range);
   void start(std::shared_ptr<Wait> wait, Request& request);
+  bool may_wait(uint32_t uid);
   void wait_for(Wait& wait);
-  void finished();
+  void finished(uint32_t uid);
   static void interrupt(Wait& wait);
 
   mutable std::mutex mutex_;
   std::condition_variable none_waits_;
   std::unordered_map<Key, DescriptionPtr, KeyHash> descriptions_;
   size_t waits_ = 0;
+  std::unordered_map<uint32_t, size_t> waits_of_;  // by user
 };
 
 }  // namespace insitu

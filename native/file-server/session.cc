@@ -164,6 +164,9 @@ void Session::stop() {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   for (auto& thread : threads_) thread.join();
+  // Those that began to wait since.
+  if (waiting_) waiting_->interrupt_all();
+  locks_.wait_for_none();
   if (waiting_) waiting_->stop();
   passthrough_.disable();
   devices_.clear();

@@ -1,6 +1,7 @@
 /**
  * Random operations: sequences over a mount and a plain directory side by side, which must agree in
- * results, errnos, contents and metadata; and one file's bytes against a model of them. A short run
+ * results, errnos, contents and metadata; one file's bytes against a model of them; and races for a
+ * few names, which may give no errors of ours. A short run
  * always takes the same ones; `scripts/test --long random` takes a million, others each time.
  */
 import { execFile } from 'node:child_process'
@@ -29,9 +30,9 @@ if (reason !== undefined) {
   test('is skipped', () => undefined)
 } else {
   const compiled = new Compiled()
-  const programs = { differential: '', exerciser: '' }
+  const programs = { differential: '', exerciser: '', races: '' }
   test.before(() => {
-    for (const name of ['differential', 'exerciser'] as const)
+    for (const name of ['differential', 'exerciser', 'races'] as const)
       programs[name] = compiled.build(fileURLToPath(new URL(name, import.meta.url)))
   })
   test.after(() => compiled.remove())
@@ -72,6 +73,11 @@ if (reason !== undefined) {
           ...['--seed', String(seed), '--processes', String(processes)],
           ...['--operations', count(long ? 200_000 : 2_000)],
         ])
+    })
+
+    test(`races on ${name} end as on any filesystem`, async () => {
+      await using mount = await scratchMount(options)
+      await passes(programs.races, [mount.mountPoint, long ? '60' : '1'])
     })
   }
 }

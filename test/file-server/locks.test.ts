@@ -225,4 +225,23 @@ print(set(killed), set(rest))
   shared,
 )
 
+test(
+  'an unmount ends waits',
+  async (mount) => {
+    const script = `
+a = opened(there)
+fcntl.flock(a, EX)
+b = opened(here)
+print('waiting', flush=True)
+print(tried(lambda: fcntl.flock(b, EX)) != 'locked')
+`
+    const waiting = says(mount, script)
+    // Until it waits, which no file tells.
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    await mount.close()
+    assert.is(await waiting, 'waiting\nTrue')
+  },
+  shared,
+)
+
 test.run()
