@@ -219,7 +219,7 @@ void Locks::wait_for(Wait& wait) {
     wait.waiting = false;
   }
   if (error == 0 && !wait.whole_file) locked(*wait.description, wait.range);
-  wait.request->reply_error(error);
+  wait.request->reply_error(error == EINTR && ending_ ? ENOTCONN : error);
   wait.request.reset();
   finished(wait.description->uid);
 }

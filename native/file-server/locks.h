@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -53,7 +54,10 @@ class Locks {
   // The last close of an open file: what it locked goes.
   void released(uint64_t handle);
 
-  // Returns when nobody waits any more: who is told so must have interrupted all.
+  // From now on a wait that is interrupted ends with ENOTCONN: nobody's signal is behind it, and the
+  // kernel would start it again.
+  void end() { ending_ = true; }
+  // Returns when nobody waits any more; all must have been interrupted.
   void wait_for_none();
 
  private:
@@ -85,6 +89,7 @@ class Locks {
   mutable std::mutex mutex_;
   std::condition_variable none_waits_;
   std::unordered_map<Key, DescriptionPtr, KeyHash> descriptions_;
+  std::atomic<bool> ending_ = false;
   size_t waits_ = 0;
   std::unordered_map<uint32_t, size_t> waits_of_;  // by user
 };

@@ -154,6 +154,7 @@ void Session::stop() {
     write_back();
     unmount_detached(options_.mount_point, device_number_);
   }
+  locks_.end();
   if (waiting_) waiting_->interrupt_all();
   // While threads still serve: a notice may wait for a lock that a request holds.
   if (notifier_) notifier_->stop();
