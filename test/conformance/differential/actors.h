@@ -16,6 +16,7 @@ struct Difference {
 
 struct Settings {
   unsigned actors = 1;
+  bool holes = true;
 };
 
 // One process an actor, in two equal directories, until destroyed.

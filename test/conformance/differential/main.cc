@@ -1,6 +1,7 @@
 // Random operations over two directories side by side: what a program sees must be the same.
 //
 //   differential BACKING MOUNT [--seed N] [--operations N] [--actors N] [--workers N]
+//                [--without-holes]
 //
 // Actors share names and take turns; workers run at the same time, each in directories of its own.
 // Ends with 1 and the shortest sequence that it finds when there is a difference.
@@ -134,6 +135,7 @@ int main(int argc, char** argv) {
     if (option == "--seed") seed = number();
     if (option == "--operations") operations = number();
     if (option == "--actors") settings.actors = static_cast<unsigned>(number());
+    if (option == "--without-holes") settings.holes = false;
     if (option == "--workers") workers = static_cast<unsigned>(number());
   }
   ::signal(SIGPIPE, SIG_IGN);

@@ -151,7 +151,9 @@ std::string seek_it(Side& side, const Operation& op) {
   // What an offset of a directory means is its filesystem's business.
   if (::fstat(file(side, op), &st) == 0 && S_ISDIR(st.st_mode)) return "directory";
   const int64_t offset = op.choice % 16 == 0 ? -op.offset : op.offset;
-  return outcome(::lseek(file(side, op), offset, pick(kWhence, op.choice >> 4)));
+  const int whence = pick(kWhence, op.choice >> 4);
+  if (!side.holes && (whence == SEEK_DATA || whence == SEEK_HOLE)) return "holes";
+  return outcome(::lseek(file(side, op), offset, whence));
 }
 std::string sync_it(Side& side, const Operation& op) {
   return outcome(op.choice % 2 ? ::fsync(file(side, op)) : ::fdatasync(file(side, op)));
@@ -245,11 +247,18 @@ std::string fchmod_it(Side& side, const Operation& op) {
 }
 constexpr uid_t kOwners[] = {0, 3001, 3002, static_cast<uid_t>(-1), static_cast<uid_t>(-1)};
 constexpr gid_t kGroups[] = {0, 3001, 3100, static_cast<gid_t>(-1), static_cast<gid_t>(-1)};
+// Not told from the start of a write by somebody else (docs/files.md).
+bool changes_neither(const Operation& op) {
+  return ::geteuid() != 0 && pick(kOwners, op.choice) == static_cast<uid_t>(-1) &&
+         pick(kGroups, op.choice >> 8) == static_cast<gid_t>(-1);
+}
 std::string chown_it(Side&, const Operation& op) {
+  if (changes_neither(op)) return "neither";
   return outcome(::fchownat(AT_FDCWD, path_of(op.path).c_str(), pick(kOwners, op.choice),
                             pick(kGroups, op.choice >> 8), op.choice & 0x10000 ? AT_SYMLINK_NOFOLLOW : 0));
 }
 std::string fchown_it(Side& side, const Operation& op) {
+  if (changes_neither(op)) return "neither";
   return outcome(::fchown(file(side, op), pick(kOwners, op.choice), pick(kGroups, op.choice >> 8)));
 }
 void set_times(const Operation& op, timespec (&times)[2]) {
@@ -302,7 +311,11 @@ std::string setxattr_it(Side&, const Operation& op) {
   static constexpr int kFlags[] = {0, 0, XATTR_CREATE, XATTR_REPLACE};
   const char* const name = pick(kAttributes, op.choice);
   const std::string value = attribute_value(name, op.choice);
-  const auto set = op.choice & 0x1000000 ? ::lsetxattr : ::setxattr;
+  // A link has no attributes once the name that it was found by is gone.
+  struct stat st;
+  const bool of_link = op.choice & 0x1000000;
+  if (of_link && ::lstat(path_of(op.path).c_str(), &st) == 0 && S_ISLNK(st.st_mode)) return "link";
+  const auto set = of_link ? ::lsetxattr : ::setxattr;
   return outcome(set(path_of(op.path).c_str(), name, value.data(), value.size(),
                      pick(kFlags, op.choice >> 26)));
 }

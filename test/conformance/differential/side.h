@@ -14,6 +14,7 @@
 // One of the two directories, as one process has it.
 struct Side {
   int root = -1;
+  bool holes = true;  // SEEK_DATA and SEEK_HOLE tell them
   std::array<int, kSlots> files{-1, -1, -1, -1};
 };
 
