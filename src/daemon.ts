@@ -33,6 +33,7 @@ export interface DaemonOptions {
   readonly allowOther: boolean
   readonly listReserved: boolean
   readonly fileServer: FileServerName
+  readonly sharedBacking: boolean
   readonly jail: SandboxOptions['jail']
   readonly limits: RunLimits
   readonly log: Logger
@@ -147,6 +148,7 @@ async function mount(
     exclusive: options.exclusive,
     allowOther: options.allowOther,
     listReserved: options.listReserved,
+    sharedBacking: options.sharedBacking,
     reserved: DEFAULT_RESERVED_NAMES,
     handler: async (request, signal) => (await handler.promise)(request, signal),
     onNotice,

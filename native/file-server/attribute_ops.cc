@@ -55,9 +55,20 @@ int truncate_to(Session& session, Inode& inode, int path, const fuse_setattr_in&
   return ::truncate(ProcPath(path).c_str(), size) < 0 ? errno : 0;
 }
 
+// Nothing to set is chown(2) with neither id, which moves ctime and drops setuid and setgid bits, or
+// the kernel on its way to a write by somebody else that will drop them.
+bool may_touch(const Request& request, const Inode& inode) {
+  struct stat attributes;
+  if (request.caller().uid == 0) return true;
+  return stat_inode(inode, attributes) == 0 &&
+         (!has_setid(attributes) || attributes.st_uid == request.caller().uid);
+}
+
 int change(Session& session, const Request& request, Inode& inode, int path,
            const fuse_setattr_in& in) {
-  if (in.valid & (FATTR_UID | FATTR_GID)) {
+  constexpr uint32_t values = FATTR_UID | FATTR_GID | FATTR_MODE | FATTR_SIZE | kTimes;
+  if (in.valid & (FATTR_UID | FATTR_GID) ||
+      (!(in.valid & values) && may_touch(request, inode))) {
     const uid_t uid = in.valid & FATTR_UID ? in.uid : static_cast<uid_t>(-1);
     const gid_t gid = in.valid & FATTR_GID ? in.gid : static_cast<gid_t>(-1);
     const KeepSetid keep_setid(request.caller().uid == 0);

@@ -77,6 +77,7 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
     session_options.exclusive = boolean(options, "exclusive");
     session_options.allow_other = boolean(options, "allowOther");
     session_options.list_reserved = boolean(options, "listReserved");
+    session_options.shared_backing = boolean(options, "sharedBacking");
     session_options.passthrough = boolean(options, "passthrough");
     // Keeps the process alive while the mount is.
     ended_ = Napi::ThreadSafeFunction::New(info.Env(), info[1].As<Napi::Function>(),

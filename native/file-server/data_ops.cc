@@ -41,7 +41,9 @@ int open_file(Session& session, const InodePtr& inode, UniqueFd fd, int flags, b
       out.backing_id = backing_id;
       break;
     case IoMode::direct:
-      out.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+      // The kernel wants all opens of an inode to name the backing file, or none.
+      out.open_flags = wire::kOpenPassthrough | FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+      out.backing_id = backing_id;
       break;
     case IoMode::cached:
       // Shared: what others wrote since shows at each open.
@@ -180,20 +182,38 @@ void fallocate(Session& session, Request& request) {
   request.reply_error(done < 0 ? errno : 0);
 }
 
+// Pages that somebody stored to through a mapping may wait in the kernel's cache, unknown to the
+// backing filesystem: what it calls a hole may be none.
+static void seek_in_all_data(Request& request, const fuse_lseek_in& in, int fd) {
+  struct stat attributes;
+  if (::fstat(fd, &attributes) < 0) return void(request.reply_error(errno));
+  const auto size = static_cast<uint64_t>(attributes.st_size);
+  if (in.whence != SEEK_DATA && in.whence != SEEK_HOLE)
+    return void(request.reply_error(EINVAL));
+  if (in.offset >= size) return void(request.reply_error(ENXIO));
+  request.reply_with(fuse_lseek_out{in.whence == SEEK_DATA ? in.offset : size});
+}
+
 void lseek(Session& session, Request& request) {
   const auto* in = request.arg<fuse_lseek_in>();
   const auto file = session.files().find(in->fh);
   const int fd = file ? file->descriptor() : (errno = EBADF, -1);
   if (fd < 0) return void(request.reply_error(errno));
+  if (file->mode() == IoMode::cached && file->inode().write_activity().read_writers > 0)
+    return seek_in_all_data(request, *in, fd);
   const off_t offset =
       ::lseek(fd, static_cast<off_t>(in->offset), static_cast<int>(in->whence));
   if (offset < 0) return void(request.reply_error(errno));
   request.reply_with(fuse_lseek_out{static_cast<uint64_t>(offset)});
 }
 
-// Only for backing filesystems that may report errors at close(2), see Tree::closes_silently.
+// Only for backing filesystems that may report errors at close(2) or have our locks, see
+// Tree::closes_silently.
 void flush(Session& session, Request& request) {
-  const auto file = session.files().find(request.arg<fuse_flush_in>()->fh);
+  const auto* in = request.arg<fuse_flush_in>();
+  const auto file = session.files().find(in->fh);
+  if (file && session.options().shared_backing)
+    session.locks().closed(file->inode(), in->lock_owner);
   const int fd = file ? file->descriptor() : (errno = EBADF, -1);
   if (fd < 0) return void(request.reply_error(errno));
   const int copy = ::dup(fd);
@@ -210,7 +230,9 @@ void fsync(Session& session, Request& request) {
 }
 
 void release(Session& session, Request& request) {
-  session.files().remove(request.arg<fuse_release_in>()->fh);
+  const uint64_t handle = request.arg<fuse_release_in>()->fh;
+  if (session.options().shared_backing) session.locks().released(handle);
+  session.files().remove(handle);
   request.reply_error(0);
 }
 

@@ -97,6 +97,7 @@ std::shared_ptr<Graft> GraftTable::open_tree(const GraftRequest& request) const 
   tree->revocable = request.revocable;
   tree->times = kSharedTimes;
   describe(*tree, backing.get());
+  if (session_.options().shared_backing) tree->closes_silently = false;
   // What the kernel does by itself can be neither taken back nor counted.
   if (request.revocable || request.quota_bytes) tree->may_pass = false;
   if (request.quota_bytes)

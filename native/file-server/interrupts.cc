@@ -41,6 +41,8 @@ uint64_t mask_of(std::string_view status, std::string_view field) {
 
 }  // namespace
 
+int wake_signal() { return SIGRTMAX - 3; }
+
 bool wants_interruption(uint32_t tid) {
   if (tid == 0) return true;  // invisible from here: better ended than stuck
   char path[32];
@@ -73,11 +75,12 @@ void WaitingTable::stop() {
   if (retrier_.joinable()) retrier_.join();
 }
 
-bool WaitingTable::on_interrupt(uint64_t unique, OnInterrupt callback) {
+bool WaitingTable::on_interrupt(uint64_t unique, OnInterrupt callback, Signals signals) {
   const std::lock_guard lock(mutex_);
   const auto found = waiters_.find(unique);
   if (found == waiters_.end()) return false;
   found->second.callback = std::move(callback);
+  found->second.signals = signals;
   return true;
 }
 
@@ -88,7 +91,7 @@ size_t WaitingTable::size() const {
 
 void WaitingTable::add(uint64_t unique, uint32_t tid) {
   const std::lock_guard lock(mutex_);
-  waiters_.insert_or_assign(unique, Waiter{tid, {}});
+  waiters_.insert_or_assign(unique, Waiter{tid, {}, Signals::ending});
 }
 
 void WaitingTable::remove(uint64_t unique) {
@@ -101,8 +104,9 @@ void WaitingTable::interrupt(uint64_t unique, uint64_t target) {
   const auto found = waiters_.find(target);
   if (found != waiters_.end() && found->second.callback) {
     const uint32_t tid = found->second.tid;
+    const bool any = found->second.signals == Signals::any;
     lock.unlock();
-    const bool ends = wants_interruption(tid);
+    const bool ends = any || wants_interruption(tid);
     lock.lock();
     const auto again = waiters_.find(target);
     if (ends && again != waiters_.end() && again->second.callback) {

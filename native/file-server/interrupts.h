@@ -13,6 +13,9 @@ namespace insitu {
 
 class Session;
 
+// Wakes a thread of a session out of a system call; its handler does nothing.
+int wake_signal();
+
 // Whether a signal that the thread `tid` has pending would end a wait on an ordinary file system as
 // well as a user wants it to: anything fatal, and INT, TERM, HUP and QUIT also when handled.
 // Unknown threads count as interrupted: nobody can be waiting there.
@@ -31,9 +34,12 @@ class WaitingTable {
   // Called at most once and from any thread, with no lock held. It must answer the request (EINTR).
   using OnInterrupt = std::function<void()>;
 
+  // What ends the wait: what wants_interruption says, or all that the kernel would wake a caller for.
+  enum class Signals : uint8_t { ending, any };
+
   // Before the request's reply; an INTERRUPT that came earlier is asked again by the kernel. False when
   // the request was interrupted already, since a callback that it had before.
-  bool on_interrupt(uint64_t unique, OnInterrupt callback);
+  bool on_interrupt(uint64_t unique, OnInterrupt callback, Signals signals = Signals::ending);
   size_t size() const;
 
   // The rest is for Request and Session.
@@ -49,6 +55,7 @@ class WaitingTable {
   struct Waiter {
     uint32_t tid;
     OnInterrupt callback;
+    Signals signals = Signals::ending;
   };
   struct Retry {
     std::chrono::steady_clock::time_point due;

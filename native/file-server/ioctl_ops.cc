@@ -21,6 +21,7 @@ size_t payload_size(uint32_t command) {
   switch (command) {
     case FS_IOC_GETFLAGS:
     case FS_IOC_SETFLAGS:
+    case FS_IOC_GETVERSION:
       return sizeof(int);  // whatever the command's number says
     case FS_IOC_FSGETXATTR:
     case FS_IOC_FSSETXATTR:
@@ -45,7 +46,11 @@ void ioctl(Session& session, Request& request) {
   std::byte payload[sizeof(struct fsxattr)]{};
   const auto given = request.body().subspan(sizeof *in);
   std::memcpy(payload, given.data(), std::min({given.size(), size_t{in->in_size}, size}));
-  if (::ioctl(fd.get(), in->cmd, payload) < 0) return void(request.reply_error(errno));
+  const int error = ::ioctl(fd.get(), in->cmd, payload) < 0 ? errno : 0;
+  // ctime moved; with ext4 also where it failed half-way.
+  if (in->cmd == FS_IOC_SETFLAGS || in->cmd == FS_IOC_FSSETXATTR)
+    session.notifier().drop_attributes(inode->node());
+  if (error) return void(request.reply_error(error));
   const fuse_ioctl_out out{};
   request.reply(std::as_bytes(std::span{&out, 1}),
                 std::span{payload}.first(std::min<size_t>(size, in->out_size)));

@@ -104,6 +104,10 @@ void rename_to(Session& session, Request& request, uint64_t new_node, size_t nam
                          new_name.data(), flags) < 0) {
     error = errno;
   }
+  // ext4 undoes a whiteout that came to nothing, and that moves the directories' times.
+  if (error && (flags & RENAME_WHITEOUT))
+    for (const auto& directory : {from, to})
+      session.notifier().drop_attributes(directory->node());
   if (error) return void(request.reply_error(error));
   if (moving) session.inodes().moved(*moving, *to, new_name);
   if (back) session.inodes().moved(*back, *from, old_name);

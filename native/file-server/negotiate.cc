@@ -64,6 +64,8 @@ void Session::negotiate() {
   uint64_t wanted = kWanted;
   // Shared: cached data goes when size or times are not what they were.
   wanted |= bits(options_.exclusive ? FUSE_CACHE_SYMLINKS : FUSE_AUTO_INVAL_DATA);
+  // Otherwise they are the kernel's own affair.
+  if (options_.shared_backing) wanted |= bits(FUSE_POSIX_LOCKS) | bits(FUSE_FLOCK_LOCKS);
   const char* const obstacle = no_passthrough(offered);
   if (!obstacle) wanted |= wire::kPassthrough;
   const uint64_t flags = offered & wanted;

@@ -70,6 +70,10 @@ void Notifier::sweep(std::vector<uint64_t> nodes) {
   });
 }
 
+void Notifier::drop_attributes(uint64_t node) const {
+  send({FUSE_NOTIFY_INVAL_INODE, node, static_cast<uint64_t>(int64_t{-1}), 0, {}, {}});
+}
+
 void Notifier::wake_poll(uint64_t kernel_handle) {
   push({FUSE_NOTIFY_POLL, kernel_handle, 0, 0, {}, {}});
 }

@@ -28,6 +28,9 @@ class Notifier {
   void invalidate_inode(uint64_t node, int64_t offset = 0, int64_t length = 0);
   // As invalidate_inode, for nodes of any number; never given up for want of room.
   void sweep(std::vector<uint64_t> nodes);
+  // Drops attributes before it returns, which takes no lock in the kernel: for those that a request
+  // changes without the kernel's expecting it, before its reply.
+  void drop_attributes(uint64_t node) const;
   void wake_poll(uint64_t kernel_handle);
   // At once, since it takes no lock that a request could hold: size and times of this node are to be
   // asked for, and attributes on their way to the kernel are dropped. ENOENT: it knows no such node.

@@ -56,6 +56,10 @@ void removexattr(Session&, Request&);
 // ioctl_ops.cc
 void ioctl(Session&, Request&);
 void poll(Session&, Request&);
+// lock_ops.cc
+void getlk(Session&, Request&);
+void setlk(Session&, Request&);
+void setlkw(Session&, Request&);
 // session_ops.cc
 void interrupt(Session&, Request&);
 void syncfs(Session&, Request&);

@@ -21,7 +21,11 @@ IoMode Passthrough::choose(IoState& state, int path, bool wanted, int32_t& backi
       return IoMode::passthrough;
     }
   }
-  if (state.passthrough > 0) return IoMode::direct;
+  if (state.passthrough > 0) {
+    ++state.passthrough;
+    backing_id = state.backing_id;
+    return IoMode::direct;
+  }
   ++state.cached;
   return IoMode::cached;
 }
@@ -29,7 +33,7 @@ IoMode Passthrough::choose(IoState& state, int path, bool wanted, int32_t& backi
 void Passthrough::released(IoState& state, IoMode mode) {
   const std::lock_guard lock(state.mutex);
   if (mode == IoMode::cached) --state.cached;
-  if (mode != IoMode::passthrough || --state.passthrough > 0) return;
+  if (mode == IoMode::cached || --state.passthrough > 0) return;
   const uint32_t id = static_cast<uint32_t>(state.backing_id);
   state.backing_id = 0;
   --ids_;

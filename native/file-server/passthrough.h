@@ -13,14 +13,16 @@ class Inode;
 enum class IoMode : uint8_t {
   cached,       // through the page cache of this mount, filled and written by our threads
   passthrough,  // on the backing file itself, without us
-  direct,       // through our threads, nothing cached
+  // Through our threads, nothing cached, beside passthrough opens of the same inode. Mappings are the
+  // backing file's, as theirs.
+  direct,
 };
 
 // What is open of one inode, since the kernel refuses cached opens beside passthrough ones.
 struct IoState {
   std::mutex mutex;
   uint32_t cached = 0;
-  uint32_t passthrough = 0;
+  uint32_t passthrough = 0;  // and direct, which the kernel counts as such
   int32_t backing_id = 0;
 };
 
@@ -35,7 +37,8 @@ class Passthrough {
   bool enabled() const { return device_ >= 0; }
 
   // Chooses for one more open, so that no open is ever refused by the kernel. `path` is O_PATH;
-  // `wanted` false is for an open whose I/O must come by us. Sets `backing_id` for passthrough.
+  // `wanted` false is for an open whose I/O must come by us. Sets `backing_id` for passthrough and
+  // direct.
   IoMode choose(IoState& state, int path, bool wanted, int32_t& backing_id);
   void released(IoState& state, IoMode mode);
   // Backing files that the kernel holds for us.

@@ -38,6 +38,7 @@ Request::~Request() {
   if (state_ && !state_->replied) reply_error(EIO);
 }
 
+Session& Request::session() const { return state_->session; }
 uint32_t Request::opcode() const { return state_->header.opcode; }
 uint64_t Request::unique() const { return state_->header.unique; }
 uint64_t Request::node() const { return state_->header.nodeid; }

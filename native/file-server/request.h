@@ -26,6 +26,7 @@ class Request {
   Request(Request&&) noexcept;
   ~Request();
 
+  Session& session() const;
   uint32_t opcode() const;
   uint64_t unique() const;
   uint64_t node() const;

@@ -30,9 +30,6 @@ constexpr unsigned kMaxThreads = 16;
 
 constexpr size_t kFrameBytes = kMaxTransferBytes + 4096;
 
-// Interrupts a thread that waits for the next request; its handler does nothing.
-int wake_signal() { return SIGRTMAX - 3; }
-
 std::system_error failure(int error, const std::string& what) {
   return {error, std::generic_category(), what};
 }
@@ -77,6 +74,8 @@ Session::Session(SessionOptions options, VirtualLayer* layer,
   volume_->times = options_.exclusive ? kExclusiveTimes : kSharedTimes;
   backing_type_ = describe(*volume_, root.get());
   inodes_ = std::make_unique<InodeTable>(volume_, std::move(root), attributes, descriptor_bound());
+  // POSIX locks that the backing has go with a close.
+  if (options_.shared_backing) volume_->closes_silently = false;
 }
 
 Session::~Session() { stop(); }
@@ -189,10 +188,14 @@ void Session::stop() {
     write_back();
     unmount_detached(options_.mount_point, device_number_);
   }
+  locks_.end();
   if (waiting_) waiting_->interrupt_all();
   // While threads still serve: a notice may wait for a lock that a request holds.
   if (notifier_) notifier_->stop();
   join_threads();
+  // Those that began to wait since.
+  if (waiting_) waiting_->interrupt_all();
+  locks_.wait_for_none();
   if (waiting_) waiting_->stop();
   grafts_.end();
   passthrough_.disable();

@@ -14,6 +14,7 @@
 #include "handles.h"
 #include "inode_table.h"
 #include "interrupts.h"
+#include "locks.h"
 #include "negotiated.h"
 #include "notifier.h"
 #include "opcodes.h"
@@ -32,6 +33,7 @@ struct SessionOptions {
   bool allow_other = false;
   bool list_reserved = false;
   bool passthrough = true;  // where it can be had
+  bool shared_backing = false;  // locks reach the backing filesystem
 };
 
 // One mount: the connection to the kernel, the threads that serve it, and what they share.
@@ -71,6 +73,7 @@ class Session {
   const Passthrough& passthrough() const { return passthrough_; }
   Notifier& notifier() { return *notifier_; }
   WaitingTable& waiting() { return *waiting_; }
+  Locks& locks() { return locks_; }
   HandleTable<FileHandle>& files() { return files_; }
   HandleTable<DirectoryHandle>& directories() { return directories_; }
   // All descriptors of the connection; they do not change while threads run.
@@ -102,6 +105,7 @@ class Session {
   Passthrough passthrough_;
   std::unique_ptr<InodeTable> inodes_;
   GraftTable grafts_{*this};
+  Locks locks_;
   HandleTable<FileHandle> files_;
   HandleTable<DirectoryHandle> directories_;
   std::vector<UniqueFd> devices_;

@@ -115,8 +115,9 @@ bool VirtualFiles::open_result(Request& request, const VirtualNodePtr& node) {
   out.fh = handles_.add(std::move(handle), request.caller().uid);
   // No page of this version ever changes, and closing it has nothing to say.
   out.open_flags = FOPEN_NOFLUSH | (opened.mode == IoMode::passthrough ? wire::kOpenPassthrough
-                                    : opened.mode == IoMode::direct    ? uint32_t{FOPEN_DIRECT_IO}
-                                                                       : uint32_t{FOPEN_KEEP_CACHE});
+                                    : opened.mode == IoMode::direct
+                                        ? wire::kOpenPassthrough | FOPEN_DIRECT_IO
+                                        : uint32_t{FOPEN_KEEP_CACHE});
   if (request.reply_with(out) == 0) return true;
   handles_.remove(out.fh);
   return false;

@@ -1,9 +1,12 @@
 // Extended attributes, POSIX ACLs among them: the backing filesystem's own, in its own form.
 
+#include <fcntl.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 
 #include "attributes.h"
@@ -19,23 +22,56 @@ namespace {
 // XATTR_SIZE_MAX and XATTR_LIST_MAX of the kernel.
 constexpr size_t kMaxXattrBytes = 65'536;
 
-// The inode of a request, by a path that xattr calls take. They work on no O_PATH descriptor, and
-// symlinks cannot be reached through their magic link: those have no user attributes anyway.
-struct Target {
-  Descriptor path;
-  bool is_symlink = false;
-
+// The inode of a request, by a path that xattr calls take, which work on no O_PATH descriptor: its
+// magic link, or for a symlink, whose own magic link would lead to where it points, its name as a
+// descriptor of its directory has it. A symlink that lost the name it was found by has no attributes.
+class Target {
+ public:
   Target(Session& session, Request& request) {
     const InodePtr inode = session.inodes().find(request.node());
     if (!inode) {
       request.reply_error(ESTALE);
       return;
     }
-    is_symlink = inode->is_symlink();
-    path = inode->descriptor();
-    if (!path) request.reply_error(errno);
+    descriptor_ = inode->descriptor();
+    if (!descriptor_) {
+      request.reply_error(errno);
+      return;
+    }
+    is_symlink_ = inode->is_symlink();
+    if (!is_symlink_)
+      path_ = ProcPath(descriptor_->get()).c_str();
+    else
+      find_name(*inode);
   }
-  explicit operator bool() const { return path != nullptr; }
+  explicit operator bool() const { return descriptor_ != nullptr; }
+  bool is_lost() const { return path_.empty(); }
+  const char* path() const { return path_.c_str(); }
+  bool is_symlink() const { return is_symlink_; }
+
+ private:
+  void find_name(const Inode& inode) {
+    char where[PATH_MAX];
+    const ssize_t size =
+        ::readlink(ProcPath(descriptor_->get()).c_str(), where, sizeof where - 1);
+    if (size <= 0 || where[0] != '/') return;
+    const std::string_view whole{where, static_cast<size_t>(size)};
+    const size_t slash = whole.rfind('/');
+    const std::string name{whole.substr(slash + 1)};
+    directory_.reset(::open(std::string(whole.substr(0, slash + 1)).c_str(),
+                            O_PATH | O_DIRECTORY | O_CLOEXEC));
+    struct stat found;
+    if (!directory_ ||
+        ::fstatat(directory_.get(), name.c_str(), &found, AT_SYMLINK_NOFOLLOW) < 0 ||
+        found.st_ino != inode.ino() || found.st_dev != inode.dev())
+      return;
+    path_ = std::string(ProcPath(directory_.get()).c_str()) + "/" + name;
+  }
+
+  Descriptor descriptor_;
+  UniqueFd directory_;
+  bool is_symlink_ = false;
+  std::string path_;
 };
 
 // Answers a request that asks either for a value or, with size 0, for its size.
@@ -81,19 +117,21 @@ void setxattr(Session& session, Request& request) {
   const auto value = request.body().subspan(value_offset, in.size);
   const Target target(session, request);
   if (!target) return;
-  if (target.is_symlink) return void(request.reply_error(EOPNOTSUPP));
-  const ProcPath path(target.path->get());
-  const bool kill_setgid = in.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID;
+  if (target.is_lost()) return void(request.reply_error(EOPNOTSUPP));
+  const char* const path = target.path();
+  // Asked for with default lists too, which change no mode.
+  const bool kill_setgid = (in.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) &&
+                           name == "system.posix_acl_access";
   {
     const bool is_acl = name.starts_with("system.posix_acl_");
     const KeepSetid keep_setid(is_acl && !kill_setgid);
-    if (::setxattr(path.c_str(), name.data(), value.data(), value.size(),
-                   static_cast<int>(in.flags)) < 0)
+    const auto set = target.is_symlink() ? ::lsetxattr : ::setxattr;
+    if (set(path, name.data(), value.data(), value.size(), static_cast<int>(in.flags)) < 0)
       return void(request.reply_error(errno));
   }
   struct stat attributes;
-  if (kill_setgid && ::stat(path.c_str(), &attributes) == 0 && (attributes.st_mode & S_ISGID))
-    ::chmod(path.c_str(), attributes.st_mode & 07777 & ~S_ISGID);
+  if (kill_setgid && ::stat(path, &attributes) == 0 && (attributes.st_mode & S_ISGID))
+    ::chmod(path, attributes.st_mode & 07777 & ~S_ISGID);
   request.reply_error(0);
 }
 
@@ -103,10 +141,10 @@ void getxattr(Session& session, Request& request) {
   if (name.empty()) return void(request.reply_error(EINVAL));
   const Target target(session, request);
   if (!target) return;
-  if (target.is_symlink) return void(request.reply_error(ENODATA));
-  const ProcPath path(target.path->get());
+  if (target.is_lost()) return void(request.reply_error(ENODATA));
+  const auto get = target.is_symlink() ? ::lgetxattr : ::getxattr;
   reply_value(request, wanted, [&](char* buffer, size_t size) {
-    return ::getxattr(path.c_str(), name.data(), buffer, size);
+    return get(target.path(), name.data(), buffer, size);
   });
 }
 
@@ -114,11 +152,11 @@ void listxattr(Session& session, Request& request) {
   const uint32_t wanted = request.arg<fuse_getxattr_in>()->size;
   const Target target(session, request);
   if (!target) return;
-  const ProcPath path(target.path->get());
+  const auto list = target.is_symlink() ? ::llistxattr : ::listxattr;
   const bool all = request.caller().uid == 0;
   reply_value(request, wanted, [&](char* buffer, size_t size) -> ssize_t {
-    if (target.is_symlink) return 0;
-    const ssize_t found = ::listxattr(path.c_str(), buffer, size);
+    if (target.is_lost()) return 0;
+    const ssize_t found = list(target.path(), buffer, size);
     return all || found <= 0 || size == 0 ? found : drop_trusted(buffer, found);
   });
 }
@@ -128,9 +166,10 @@ void removexattr(Session& session, Request& request) {
   if (name.empty()) return void(request.reply_error(EINVAL));
   const Target target(session, request);
   if (!target) return;
-  if (target.is_symlink) return void(request.reply_error(ENODATA));
+  if (target.is_lost()) return void(request.reply_error(ENODATA));
   const KeepSetid keep_setid(name.starts_with("system.posix_acl_"));
-  const int done = ::removexattr(ProcPath(target.path->get()).c_str(), name.data());
+  const auto remove = target.is_symlink() ? ::lremovexattr : ::removexattr;
+  const int done = remove(target.path(), name.data());
   request.reply_error(done < 0 ? errno : 0);
 }
 

@@ -20,6 +20,8 @@ export interface NativeMountOptions {
   readonly exclusive: boolean
   readonly allowOther: boolean
   readonly listReserved: boolean
+  /** Locks reach the backing filesystem. */
+  readonly sharedBacking: boolean
   /** Use kernel passthrough where it can be had. */
   readonly passthrough: boolean
 }

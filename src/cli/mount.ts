@@ -19,6 +19,7 @@ interface MountCommandOptions extends LimitOptions {
   readonly allowOther?: true
   readonly listReserved?: true
   readonly fileServer: FileServerName
+  readonly sharedBacking?: true
   readonly unsafeNoJail?: true
   readonly logLevel: LogLevel
 }
@@ -40,6 +41,12 @@ export function addMount(program: Command): void {
       new Option('--file-server <name>', 'fuse-native: for x64 hosts where the native one fails')
         .choices(['native', 'fuse-native'])
         .default('native'),
+    )
+    .addOption(
+      new Option(
+        '--shared-backing',
+        'locks reach the directory: they also hold against its other users',
+      ).conflicts('exclusive'),
     )
     .addOption(unsafeOption())
     .addOption(
@@ -91,6 +98,7 @@ async function mountHere(
     allowOther: options.allowOther === true,
     listReserved: options.listReserved === true,
     fileServer: options.fileServer,
+    sharedBacking: options.sharedBacking === true,
     jail: options.unsafeNoJail ? 'unsafe-none' : 'bubblewrap',
     limits: limitsFrom(options),
     log,

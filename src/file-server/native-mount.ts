@@ -30,9 +30,11 @@ export function unmountDetached(mountPoint: string): void {
 /** Bits of the INIT flags, as the kernel's header names them. */
 const flagNames: Readonly<Record<number, string>> = {
   0: 'ASYNC_READ',
+  1: 'POSIX_LOCKS',
   3: 'ATOMIC_O_TRUNC',
   5: 'BIG_WRITES',
   6: 'DONT_MASK',
+  10: 'FLOCK_LOCKS',
   11: 'HAS_IOCTL_DIR',
   12: 'AUTO_INVAL_DATA',
   13: 'DO_READDIRPLUS',

@@ -33,10 +33,26 @@ export async function mountNative(options: MountOptions): Promise<FileServer> {
   const files = new addon.NativeVirtualFiles(backing, options.reserved, (id, request) =>
     requests.dispatch(id, request),
   )
-  const { backing: path, mountPoint, exclusive, allowOther, listReserved, onNotice } = options
+  const {
+    backing: path,
+    mountPoint,
+    exclusive,
+    allowOther,
+    listReserved,
+    sharedBacking,
+    onNotice,
+  } = options
   try {
     const native = startNative(
-      { backing: path, mountPoint, exclusive, allowOther, listReserved, passthrough: true },
+      {
+        backing: path,
+        mountPoint,
+        exclusive,
+        allowOther,
+        listReserved,
+        sharedBacking,
+        passthrough: true,
+      },
       (reason) => onNotice({ kind: 'ended', reason }),
       files,
     )

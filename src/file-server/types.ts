@@ -252,6 +252,8 @@ export interface MountOptions {
   readonly allowOther: boolean
   /** Show reserved names in readdir. */
   readonly listReserved: boolean
+  /** Locks reach the backing filesystem, so that others who lock there are met. */
+  readonly sharedBacking: boolean
   readonly reserved: ReservedNames
   readonly handler: VirtualHandler
   /** Called from no particular request: log it. */

@@ -1,60 +1,9 @@
 /**
  * Real programs on a mount: what they leave there must be what they leave on a plain directory.
  */
-import { execFile, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync } from 'node:fs'
-import path from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import { suite } from 'uvu'
-import * as assert from 'uvu/assert'
+import { programSuite } from '../support/program-suite.ts'
 
-import { scratchMount, whyNoFuse } from '../support/scratch-mount.ts'
-
-const test = suite('programs on a mount')
-const root = fileURLToPath(new URL('../..', import.meta.url))
-const run = promisify(execFile)
-
-const noFuse = whyNoFuse()
-
-/** A test of one program, as a shell script in an empty directory of a mount; visible when skipped. */
-function program(name: string, needs: readonly string[], script: string): void {
-  const missing = needs.filter((tool) => spawnSync('sh', ['-c', `command -v ${tool}`]).status !== 0)
-  const reason = noFuse ?? (missing.length > 0 ? `no ${missing.join(', ')} here` : undefined)
-  if (reason !== undefined) {
-    console.log(`SKIP ${name}: ${reason}`)
-    test(`${name} (skipped)`, () => undefined)
-    return
-  }
-  test(name, async () => {
-    await using mount = await scratchMount()
-    const plain = path.join(mount.scratch, 'plain')
-    mkdirSync(plain)
-    // Files to work on: this project's own, as they are.
-    const sample = path.join(mount.scratch, 'sample')
-    for (const folder of ['src', 'native/file-server', 'docs']) {
-      cpSync(path.join(root, folder), path.join(sample, folder), { recursive: true })
-    }
-    const environment = {
-      ...process.env,
-      SAMPLE: sample,
-      PLAIN: plain,
-      ROOT: root,
-      GIT_CONFIG_GLOBAL: '/dev/null',
-    }
-    try {
-      await run('bash', ['-euo', 'pipefail', '-c', script], {
-        cwd: mount.mountPoint,
-        env: environment,
-        timeout: 120_000,
-        maxBuffer: 16 * 1024 * 1024,
-      })
-    } catch (error) {
-      const { stdout, stderr } = error as { stdout?: string; stderr?: string }
-      assert.unreachable(`${String(error)}\n${stdout ?? ''}\n${stderr ?? ''}`)
-    }
-  })
-}
+const program = programSuite('programs on a mount')
 
 program(
   'git: init, commit, clone, gc, fsck, checkout',
@@ -98,6 +47,7 @@ program(
    test -z "$(rsync -aHAXcni --delete tree/ "$PLAIN/back/")"
    test "$(getfattr --only-values -n user.color tree/hard)" = blue
    getfacl -n tree/hard | grep -q 'user:12345:r'`,
+  { packages: ['rsync', 'attr', 'acl'] },
 )
 
 program(
@@ -150,4 +100,4 @@ program(
    rm -r a c && test ! -e a`,
 )
 
-test.run()
+program.run()

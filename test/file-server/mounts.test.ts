@@ -110,6 +110,7 @@ test('a mount point that is none, or not there, is refused with the reason', asy
     exclusive: false,
     allowOther: false,
     listReserved: false,
+    sharedBacking: false,
     passthrough: true,
   }
   const attempt = (backing: string, mountPoint: string) => () =>

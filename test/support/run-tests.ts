@@ -1,6 +1,7 @@
 /**
  * Runs every test file in a process of its own, with a deadline, and ends with one line
- * `N passed, N failed`. Arguments: path fragments to select files; none runs all.
+ * `N passed, N failed`. Arguments: path fragments to select files; none runs all. `--long` runs the
+ * long variants of tests that have them, and installs packages that they need.
  */
 import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
@@ -10,7 +11,8 @@ import path from 'node:path'
 import { preloadedEnvironment } from './preload.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const DEADLINE_MS = Number(process.env['TEST_FILE_DEADLINE_MS'] ?? 300_000)
+const long = process.argv.includes('--long') || Boolean(process.env['INSITU_LONG'])
+const DEADLINE_MS = Number(process.env['TEST_FILE_DEADLINE_MS'] ?? (long ? 7_200_000 : 300_000))
 const args = process.argv.slice(2).filter((arg) => !arg.startsWith('--'))
 
 interface Outcome {
@@ -38,7 +40,12 @@ async function run(file: string): Promise<Outcome> {
   const child = spawn(process.execPath, [path.join(root, file)], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...preloadedEnvironment(), FORCE_COLOR: '0', NODE_NO_WARNINGS: '1' },
+    env: {
+      ...preloadedEnvironment(),
+      ...(long ? { INSITU_LONG: '1' } : {}),
+      FORCE_COLOR: '0',
+      NODE_NO_WARNINGS: '1',
+    },
   })
   let output = ''
   child.stdout.on('data', (data: Buffer) => (output += data.toString()))

@@ -15,6 +15,7 @@ export interface ScratchMountOptions {
   readonly exclusive?: boolean
   readonly passthrough?: boolean
   readonly listReserved?: boolean
+  readonly sharedBacking?: boolean
   /** The folder that the scratch folder is made in; tells the backing filesystem. */
   readonly below?: string
   /** Instead of a fresh one in the scratch folder; it stays. */
@@ -52,6 +53,37 @@ export async function scratchMount(options: ScratchMountOptions = {}): Promise<S
   const mountPoint = path.join(scratch, 'mount')
   mkdirSync(backing, { recursive: true })
   mkdirSync(mountPoint)
+  try {
+    const served = await serveAt(backing, mountPoint, options)
+    const close = async (): Promise<void> => {
+      await served.close()
+      rmSync(scratch, { recursive: true, force: true })
+    }
+    return {
+      scratch,
+      backing,
+      mountPoint,
+      child: served.child,
+      close,
+      [Symbol.asyncDispose]: close,
+    }
+  } catch (error) {
+    rmSync(scratch, { recursive: true, force: true })
+    throw error
+  }
+}
+
+export interface Served extends AsyncDisposable {
+  readonly child: ChildProcess
+  close(): Promise<void>
+}
+
+/** Mounts one existing directory at another, until closed. */
+export async function serveAt(
+  backing: string,
+  mountPoint: string,
+  options: ScratchMountOptions = {},
+): Promise<Served> {
   const child = spawn(process.execPath, [server, backing, mountPoint, JSON.stringify(options)], {
     env: preloadedEnvironment(...(options.preload ?? [])),
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -64,7 +96,6 @@ export async function scratchMount(options: ScratchMountOptions = {}): Promise<S
     clearTimeout(timer)
     // Only after a crash is there anything left to detach.
     spawnSync('umount', ['-l', mountPoint], { stdio: 'ignore' })
-    rmSync(scratch, { recursive: true, force: true })
   }
   const ready = await Promise.race([
     createInterface(child.stdout)[Symbol.asyncIterator]().next(),
@@ -74,5 +105,5 @@ export async function scratchMount(options: ScratchMountOptions = {}): Promise<S
     await close()
     throw new Error('the mount did not come up')
   }
-  return { scratch, backing, mountPoint, child, close, [Symbol.asyncDispose]: close }
+  return { child, close, [Symbol.asyncDispose]: close }
 }

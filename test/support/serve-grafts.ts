@@ -11,6 +11,7 @@ const server = await mountNative({
   exclusive: options.exclusive ?? false,
   allowOther: true,
   listReserved: false,
+  sharedBacking: false,
   reserved: { compute: '.compute', results: '.results', query: '.query' },
   handler: () => Promise.reject(new VfsError('ENOTSUP', 'no programs here')),
   onNotice: () => undefined,

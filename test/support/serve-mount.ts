@@ -32,6 +32,7 @@ const server =
           exclusive: options.exclusive ?? false,
           allowOther: true,
           listReserved: options.listReserved ?? false,
+          sharedBacking: options.sharedBacking ?? false,
           passthrough: options.passthrough ?? true,
         },
         onEnded,

@@ -59,6 +59,7 @@ const server = await mount({
   exclusive: options.exclusive ?? false,
   allowOther: FILE_SERVER === 'native',
   listReserved: false,
+  sharedBacking: false,
   reserved: { compute: '.compute', results: '.results', query: '.query' },
   handler: (request, signal) => handle(request, signal),
   onNotice: (notice) => seen.push(JSON.stringify(notice)),

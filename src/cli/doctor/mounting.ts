@@ -89,6 +89,7 @@ async function probe(): Promise<Finding[]> {
           exclusive: false,
           allowOther: false,
           listReserved: false,
+          sharedBacking: false,
           reserved: DEFAULT_RESERVED_NAMES,
           handler: () => Promise.reject(new VfsError('ENOSYS', 'a probe serves no virtual files')),
           onNotice: () => {},

@@ -9,6 +9,7 @@
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <poll.h>
+#include <signal.h>
 
 CASE("write: positions, gaps, append") {
   const int fd = open("f", O_CREAT | O_RDWR, 0644);
@@ -298,4 +299,34 @@ CASE("large sequential write and read back") {
   }
   content("f");
   look("f");
+}
+CASE("executing: a file open for writing, and one that runs") {
+  spit("run", "#!/bin/sh\n", 0755);
+  const int writer = open("run", O_WRONLY);
+  if (fork() == 0) {
+    execl("./run", "run", nullptr);
+    _exit(errno == ETXTBSY ? 7 : 8);
+  }
+  int status;
+  wait(&status);
+  say("while written %d", WEXITSTATUS(status));
+  close(writer);
+  // A real program, since a script only runs its interpreter.
+  const int source = open("/bin/sleep", O_RDONLY), target = open("sleep", O_CREAT | O_WRONLY, 0755);
+  while (sendfile(target, source, nullptr, 1 << 20) > 0) {
+  }
+  close(target);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    execl("./sleep", "sleep", "20", nullptr);
+    _exit(9);
+  }
+  usleep(200'000);
+  opened("write", open("sleep", O_WRONLY));
+  did("truncate", truncate("sleep", 0));
+  opened("read", open("sleep", O_RDONLY));
+  did("unlink", unlink("sleep"));
+  kill(pid, SIGKILL);
+  wait(&status);
+  say("killed %d", WTERMSIG(status));
 }

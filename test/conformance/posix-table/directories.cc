@@ -173,3 +173,60 @@ CASE("processes: one winner of an exclusive create") {
   }
   say("winners %d", total);
 }
+
+CASE("readdir: offsets stay good while entries come and go, with tiny buffers") {
+  mkdir("d", 0755);
+  for (int i = 0; i < 500; i += 1) close(open(("d/stay" + std::to_string(i)).c_str(), O_CREAT | O_WRONLY, 0644));
+  const int dir = open("d", O_RDONLY | O_DIRECTORY);
+  std::set<std::string> seen;
+  int twice = 0, round = 0;
+  alignas(8) char buffer[300];
+  std::vector<int64_t> offsets;
+  for (long size; (size = syscall(SYS_getdents64, dir, buffer, sizeof buffer)) > 0; round += 1) {
+    for (long at = 0; at < size;) {
+      uint64_t ino;
+      int64_t offset;
+      uint16_t length;
+      memcpy(&ino, buffer + at, 8);
+      memcpy(&offset, buffer + at + 8, 8);
+      memcpy(&length, buffer + at + 16, 2);
+      const std::string name = buffer + at + 19;
+      if (name.starts_with("stay")) twice += !seen.insert(name).second;
+      offsets.push_back(offset);
+      at += length;
+    }
+    // What comes and goes in between moves nothing else.
+    const std::string come = "d/come" + std::to_string(round);
+    close(open(come.c_str(), O_CREAT | O_WRONLY, 0644));
+    if (round % 3 == 2) unlink(("d/come" + std::to_string(round - 1)).c_str());
+  }
+  say("%zu stayed, %d twice", seen.size(), twice);
+  // From each of some offsets on, another description reads the same names.
+  const int other = open("d", O_RDONLY | O_DIRECTORY);
+  int different = 0;
+  for (size_t i = 0; i + 1 < offsets.size(); i += 37) {
+    std::string names[2];
+    const int both[] = {dir, other};
+    for (int k = 0; k < 2; k += 1) {
+      lseek(both[k], offsets[i], SEEK_SET);
+      const long size = syscall(SYS_getdents64, both[k], buffer, sizeof buffer);
+      names[k] = size > 0 ? buffer + 19 : "";
+    }
+    different += names[0] != names[1];
+  }
+  say("%d different", different);
+  did("too small a buffer", syscall(SYS_getdents64, other, buffer, 10));
+  did("fsync of a directory", fsync(dir));
+  did("fdatasync of a directory", fdatasync(dir));
+}
+CASE("names: every byte but NUL and slash") {
+  int failed = 0;
+  for (int byte = 1; byte < 256; byte += 1) {
+    const char name[] = {static_cast<char>(byte), 'x', static_cast<char>(byte), 0};
+    if (byte == '/') continue;
+    spit(name, "b");
+    failed += access(name, F_OK) != 0;
+  }
+  say("%d failed", failed);
+  names(".");
+}

@@ -22,7 +22,7 @@
 
 struct Case {
   const char* name;
-  void (*body)();
+  std::function<void()> body;
 };
 
 std::vector<Case>& cases();
