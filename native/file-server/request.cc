@@ -109,8 +109,8 @@ int Request::reply(std::span<const std::byte> first, std::span<const std::byte> 
 }
 
 void Request::no_reply() { state_->replied = true; }
-bool Request::replied() const { return state_->replied; }
-int Request::error() const { return state_->error; }
+bool Request::replied() const { return !state_ || state_->replied; }
+int Request::error() const { return state_ ? state_->error : 0; }
 
 std::unique_ptr<Request> Request::park() && {
   auto& state = *state_;

@@ -55,8 +55,9 @@ class Request {
   }
   // FORGET and its like get no reply.
   void no_reply();
+  // Also of a request that was taken out of its thread.
   bool replied() const;
-  // What it was answered with; 0 also before.
+  // What it was answered with; 0 also before, and once it was taken out.
   int error() const;
 
   // Takes the request out of its thread: copies the body to the heap, so that the reply may come
