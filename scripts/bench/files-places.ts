@@ -70,7 +70,7 @@ export async function mountPlaces(
         ...(server.ownStore ? { ownStore: true } : {}),
       })
     } catch (error) {
-      missing.push({ name: server.name, why: String(error).split('\n', 1)[0] ?? '' })
+      missing.push({ name: server.name, why: reasonOf(error) })
     }
   }
   return { places, missing }
@@ -183,4 +183,10 @@ async function mountGocryptfs(backing: string, mountPoint: string): Promise<void
   const words = ['-q', '-passfile', password]
   await run('gocryptfs', ['-init', '-scryptn', '10', ...words, store])
   await run('gocryptfs', [...words, store, mountPoint], { timeout: MOUNT_TIMEOUT_MS })
+}
+
+/** What the command itself said, else that it failed. */
+function reasonOf(error: unknown): string {
+  const { stderr, message } = error as { stderr?: string; message: string }
+  return (stderr || message).trim().split('\n', 1)[0] ?? ''
 }
