@@ -22,8 +22,8 @@ const run = promisify(execFile)
 
 /** What it writes stays below 2 GB; the rest is the filesystem's own need. */
 const LEAST_FREE_BYTES = 3 * 2 ** 30
-/** A peer that hangs loses the row. */
-const ROW_TIMEOUT_MS = 60_000
+/** A peer that hangs, or is as slow as that, loses the row. */
+const ROW_TIMEOUT_MS = 30_000
 
 const { values: options } = parseArgs({
   options: {
@@ -102,11 +102,13 @@ async function measureAll(scratch: string, scale: Scale): Promise<Report> {
         const text = label(group, row, count)
         return { name, label: text, count, unit, kind, aim: aim ?? null, samples: {} }
       })
+      const gaveUp = new Set<Place>()
       for (let turn = 0; turn < turns; turn += 1) {
         // Nobody always comes first, or after the same neighbour.
         for (let i = 0; i < places.length; i += 1) {
           const place = places[(i + turn) % places.length]
-          if (place !== undefined) await measure(program, place, group, count, scale, rows)
+          if (place === undefined || gaveUp.has(place)) continue
+          if (!(await measure(program, place, group, count, scale, rows))) gaveUp.add(place)
         }
       }
       measured.push(...rows)
@@ -183,7 +185,7 @@ function workOf({ name, folder }: Place): string {
   return path.join(folder, `work-${name.replaceAll(' ', '-')}`)
 }
 
-/** Adds a sample for each row; what fails or is not there has none. */
+/** Adds a sample for each row; what fails or is not there has none. False: do not try again. */
 async function measure(
   program: string,
   place: Place,
@@ -191,13 +193,13 @@ async function measure(
   count: number,
   scale: Scale,
   rows: readonly Measured[],
-): Promise<void> {
+): Promise<boolean> {
   stop.signal.throwIfAborted()
-  if (place.ownStore && count > 1_000 && group.counts.length > 1) return
+  if (place.ownStore && count > 1_000 && group.counts.length > 1) return false
   const words = [group.key, `${scale.seconds}`, place.folder, workOf(place), `${count}`]
   if (group.key === 'two') {
     if (place.second !== undefined) words.push(place.second)
-    else if (place.name !== 'backing') return
+    else if (place.name !== 'backing') return false
   }
   const child = run(program, words, {
     signal: stop.signal,
@@ -219,4 +221,5 @@ async function measure(
     if (row !== undefined) (row.samples[place.name] ??= []).push(Number(value))
   }
   if (stderr !== '') console.error(`\n${place.name} has no "${group.key}": ${stderr.trim()}`)
+  return stderr === ''
 }
