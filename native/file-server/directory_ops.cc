@@ -147,7 +147,7 @@ void list(Session& session, Request& request, bool plus) {
   std::vector<uint64_t> looked_up;
   const uint64_t node = directory->inode->node();
   const bool known =
-      plus && session.recent_listings().is_recent(node, session.cache_times().entry_ns);
+      plus && session.recent_listings().is_recent(node, directory->inode->tree().times.entry_ns);
   if (offset == 0) {
     directory->began_ns = RecentListings::now_ns();
     directory->all_told = true;
@@ -171,7 +171,8 @@ void list(Session& session, Request& request, bool plus) {
       // has to see.
       fuse_entry_out entry{};
       InodePtr child;
-      const bool told = known && session.inodes().find(directory->inode->dev(), found->ino);
+      const Inode& parent = *directory->inode;
+      const bool told = known && session.inodes().find(parent, parent.dev(), found->ino);
       if (!told && is_component(name) && !is_reserved(session, name) &&
           look_up(session, *directory->inode, name, entry, child) == 0)
         looked_up.push_back(entry.nodeid);
