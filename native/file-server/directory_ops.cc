@@ -145,6 +145,14 @@ void list(Session& session, Request& request, bool plus) {
     return void(request.reply_error(failed));
   Listing listing(in->size);
   std::vector<uint64_t> looked_up;
+  const uint64_t node = directory->inode->node();
+  const bool known =
+      plus && session.recent_listings().is_recent(node, directory->inode->tree().times.entry_ns);
+  if (offset == 0) {
+    directory->began_ns = RecentListings::now_ns();
+    directory->all_told = true;
+  }
+  directory->all_told = directory->all_told && plus && !known;
   int error = 0;
   bool full = false;
   const bool points = session.grafts().any();
@@ -158,11 +166,14 @@ void list(Session& session, Request& request, bool plus) {
     const uint64_t ino = points ? shown_entry(session, *directory->inode, name, found->ino)
                                 : shown_ino(session, directory->inode->filesystem(), found->ino);
     if (plus) {
-      // Node 0 is a name without its attributes: `.` and `..`, what cannot be looked at, and real
-      // entries of reserved names, whose lookup the virtual layer has to see.
+      // Node 0 is a name without its attributes: `.` and `..`, what cannot be looked at, what the
+      // kernel knows already, and real entries of reserved names, whose lookup the virtual layer
+      // has to see.
       fuse_entry_out entry{};
       InodePtr child;
-      if (is_component(name) && !is_reserved(session, name) &&
+      const Inode& parent = *directory->inode;
+      const bool told = known && session.inodes().find(parent, parent.dev(), found->ino);
+      if (!told && is_component(name) && !is_reserved(session, name) &&
           look_up(session, *directory->inode, name, entry, child) == 0)
         looked_up.push_back(entry.nodeid);
       else
@@ -176,8 +187,12 @@ void list(Session& session, Request& request, bool plus) {
   }
   if (error == 0 && !full) append_reserved(session, *directory, first_reserved, plus, listing);
   if (error != 0 && listing.bytes().empty()) return void(request.reply_error(error));
-  if (request.reply(listing.bytes()) == 0) return;
-  for (const uint64_t node : looked_up) session.inodes().forget(node, 1);
+  if (request.reply(listing.bytes()) == 0) {
+    if (directory->all_told && error == 0 && !full)
+      session.recent_listings().told(node, directory->began_ns);
+    return;
+  }
+  for (const uint64_t child : looked_up) session.inodes().forget(child, 1);
 }
 
 }  // namespace

@@ -54,6 +54,9 @@ struct DirectoryHandle {
   size_t end = 0;
   // The cookie of the entry at `begin`.
   int64_t position = 0;
+  // When the listing under way began, and whether all of it was told with attributes so far.
+  uint64_t began_ns = 0;
+  bool all_told = false;
 
   DirectoryHandle(UniqueFd descriptor, InodePtr opened)
       : fd(std::move(descriptor)), inode(std::move(opened)) {

@@ -19,6 +19,7 @@
 #include "notifier.h"
 #include "opcodes.h"
 #include "passthrough.h"
+#include "recent_listings.h"
 #include "request.h"
 #include "virtual_layer.h"
 
@@ -72,6 +73,7 @@ class Session {
   Passthrough& passthrough() { return passthrough_; }
   const Passthrough& passthrough() const { return passthrough_; }
   Notifier& notifier() { return *notifier_; }
+  RecentListings& recent_listings() { return recent_listings_; }
   WaitingTable& waiting() { return *waiting_; }
   Locks& locks() { return locks_; }
   HandleTable<FileHandle>& files() { return files_; }
@@ -102,6 +104,7 @@ class Session {
   NegotiatedProtocol negotiated_;
   const TreePtr volume_ = std::make_shared<Tree>();
   uint64_t backing_type_ = 0;  // f_type of statfs(2)
+  RecentListings recent_listings_;
   Passthrough passthrough_;
   std::unique_ptr<InodeTable> inodes_;
   GraftTable grafts_{*this};

@@ -40,6 +40,27 @@ test('an unlinked file lives while it is open', async ({ backing, mountPoint }) 
   assert.is(buffer.toString('utf8', 0, bytesRead), 'sti')
 })
 
+test('a listing shows what came outside, however often it was read before', async ({
+  backing,
+  mountPoint,
+}) => {
+  const seen = async (): Promise<string[]> => {
+    const names = await fs.readdir(mountPoint)
+    const sizes = names.map(async (name) => {
+      const { size } = await fs.stat(path.join(mountPoint, name))
+      return `${name} ${size}`
+    })
+    return (await Promise.all(sizes)).toSorted()
+  }
+  for (let i = 0; i < 300; i += 1) await fs.writeFile(path.join(backing, `f${i}`), 'x'.repeat(i))
+  const expected = Array.from({ length: 300 }, (_, i) => `f${i} ${i}`)
+  for (let i = 0; i < 5; i += 1) {
+    assert.equal(await seen(), expected.toSorted())
+    await fs.writeFile(path.join(backing, `new${i}`), 'y'.repeat(i))
+    expected.push(`new${i} ${i}`)
+  }
+})
+
 test('what stands outside shows, and what goes outside is gone', async ({
   backing,
   mountPoint,
