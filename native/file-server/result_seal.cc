@@ -5,12 +5,14 @@
 // and GETATTR for each stat: those two then say whether the version still holds, and ESTALE, which
 // makes the kernel look the whole path up again, if it does not.
 //
-// Sealed is an entry that is valid for long, on an inode whose mode and owner are valid for long while
+// Sealed is an entry that is valid for a second, on an inode whose mode and owner are valid for long while
 // size and times are not. The kernel takes all attributes of an answer or none, so that state is made
 // in two steps. One answer gives attributes for long, with an entry that must be asked for. At a later
 // LOOKUP an empty FUSE_NOTIFY_STORE behind the end of the file makes size and times unknown, and by
 // that also makes the kernel drop the attributes of the answer that follows as overtaken; the entry of
-// that answer is valid for long. There is no moment in which a stat could be answered from the cache.
+// that answer is valid. There is no moment in which a stat could be answered from the cache, but for a
+// statx(2) that asks for mode and owner and nothing else: those may be of a version that was overtaken
+// within the second for which the entry is valid.
 #include <linux/fuse.h>
 
 #include <cerrno>
@@ -53,6 +55,14 @@ bool VirtualFiles::seal(VirtualNode& node) {
   }
   node.attributes_given_at = now;
   return false;
+}
+
+void VirtualFiles::unseal(const std::string& key, const ResultSet* set) {
+  const uint64_t directory = nodes_.results_directory(key);
+  if (set == nullptr || directory == 0) return;
+  for (const ResultSet::Result& result : set->results)
+    if (nodes_.is_sealed(key, result.name, set->version))
+      session_->notifier().invalidate_entry(directory, result.name);
 }
 
 // Whether what the node shows is the answer to a look that begins now.

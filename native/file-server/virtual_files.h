@@ -130,6 +130,8 @@ class VirtualFiles final : public VirtualLayer {
   // For the LOOKUP that is being answered: true if its entry may be valid for long, and its
   // attributes not at all; false: the other way round.
   bool seal(VirtualNode& node);
+  // The names of a set that is no longer the published one are looked up again.
+  void unseal(const std::string& key, const ResultSet* set);
   bool holds_now(const VirtualNode& node) const;
   // ESTALE for a look by path at a version that no longer holds.
   int overtaken(const Request& request, const VirtualNode& node) const;

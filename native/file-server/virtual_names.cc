@@ -54,6 +54,7 @@ void VirtualFiles::publish(const std::string& key, ResultSetPtr current, ResultS
   result_files_.forget(key, current ? current->version : 0);
   const ProgramPtr before = programs_.find(key);
   if (!before || !programs_.publish(key, std::move(current), std::move(last))) return;
+  unseal(key, before->current.get());
   const ResultSet* old = before->newest();
   const ProgramPtr after = programs_.find(key);
   const ResultSet* now = after ? after->newest() : nullptr;

@@ -89,6 +89,13 @@ void VirtualNodes::forget(uint64_t id, uint64_t lookups) {
   by_id_.erase(found);
 }
 
+bool VirtualNodes::is_sealed(const std::string& key, const std::string& name,
+                             uint64_t version) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = by_slot_.find(slot_of(VirtualKind::result, key, name, version));
+  return found != by_slot_.end() && by_id_.at(found->second)->sealed;
+}
+
 uint64_t VirtualNodes::results_directory(const std::string& key) const {
   const std::lock_guard lock(mutex_);
   const auto found = by_slot_.find(slot_of(VirtualKind::results, key, {}));

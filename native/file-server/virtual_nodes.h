@@ -76,6 +76,8 @@ class VirtualNodes {
   // A provisional node is bound for good; the first binding stays.
   std::shared_ptr<const BoundResult> bind(const VirtualNodePtr& node, BoundResult result);
   void forget(uint64_t id, uint64_t lookups);
+  // Whether the kernel may hold the name of this result for valid without asking.
+  bool is_sealed(const std::string& key, const std::string& name, uint64_t version) const;
   // The node of `.results` in this directory, 0 when the kernel does not know it.
   uint64_t results_directory(const std::string& key) const;
   size_t size() const;

@@ -27,6 +27,12 @@ const kernelLimits = new Set(['fallocate: collapse, insert'])
 /** Without passthrough a file that is open for reading and writing may be mapped, so has no holes. */
 const withoutPassthrough = new Set([...kernelLimits, 'lseek: ends, holes, data'])
 
+/** There a mapped store moves no times, but through the mount it does. */
+const overTmpfs = new Set([
+  ...withoutPassthrough,
+  'times and sizes: after mapped stores, for others too',
+])
+
 /** The matrix of all calls on all kinds of paths takes its time: once in a short run. */
 type Mount = ScratchMountOptions & { readonly matrix: boolean }
 const nativeMounts: Record<string, Mount> = {
@@ -34,7 +40,7 @@ const nativeMounts: Record<string, Mount> = {
   'an exclusive mount': { exclusive: true, matrix: long },
   'a mount without passthrough': { passthrough: false, matrix: long },
   'a mount that shares its backing': { sharedBacking: true, matrix: long },
-  // Which has no passthrough: its mapped stores move no times.
+  // Which has no passthrough.
   'a mount over tmpfs': { below: '/dev/shm', passthrough: false, matrix: long },
 }
 const fallback = FILE_SERVER === 'fuse-native'
@@ -42,6 +48,7 @@ const mounts = fallback ? { 'a mount over fuse-native': { matrix: false } } : na
 
 function limitsOf(options: ScratchMountOptions): ReadonlySet<string> {
   if (fallback) return new Set(Object.keys(POSIX_LIMITS))
+  if (options.below === '/dev/shm') return overTmpfs
   return options.passthrough === false ? withoutPassthrough : kernelLimits
 }
 

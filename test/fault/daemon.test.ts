@@ -94,7 +94,9 @@ if (obstacle !== undefined) {
   test('unmounted while it is used', async () => {
     await using mounted = await Mounted.start()
     await mounted.sh('echo hello >f')
-    const reader = mounted.background('exec 3<f; cat <&3; read -r line; cat f; cat <&3; echo $?')
+    const reader = mounted.background(
+      'exec 3<f; cat <&3; for i in $(seq 400); do cat f >/dev/null || break; sleep 0.05; done',
+    )
     await new Promise((resolve) => reader.process.stdout?.once('data', resolve))
     await mounted.unmount()
     assert.equal(fs.readdirSync(mounted.mountPoint), [])

@@ -87,7 +87,12 @@ test('both filters: what ends the process, or fills it', async () => {
   const next = async (): Promise<void> => {
     for (let entry; (entry = queue.shift());) {
       const [name] = entry
-      found.push([name, (await attack({ names: [name] })).attempts.get(name)])
+      const outcome = (await attack({ names: [name] })).attempts.get(name)
+      // Where kernel or hypervisor have no 32-bit calls, the instruction itself ends the process.
+      const no32Bit =
+        name === 'i386-call' &&
+        outcome?.startsWith(`ended with ${128 + os.constants.signals.SIGSEGV} `)
+      found.push([name, no32Bit ? 'killed' : outcome])
     }
   }
   await Promise.all([next(), next()])
