@@ -5,6 +5,7 @@
 import { mkdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { createCompute } from './compute/index.ts'
+import { orUndo } from './daemon/assembly.ts'
 import { serveControl } from './daemon/control-server.ts'
 import { describeMount, register, unregister } from './daemon/registry.ts'
 import { lockState, prepareState } from './daemon/state-lock.ts'
@@ -48,14 +49,8 @@ export interface Daemon {
 }
 
 /** Resolves when the mount answers. Undoes what it began if a part fails. */
-export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const undo = new AsyncDisposableStack()
-  try {
-    return await assemble(options, undo)
-  } catch (error) {
-    await undo.disposeAsync()
-    throw error
-  }
+export function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  return orUndo((undo) => assemble(options, undo))
 }
 
 async function assemble(options: DaemonOptions, undo: AsyncDisposableStack): Promise<Daemon> {

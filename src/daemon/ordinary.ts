@@ -6,19 +6,14 @@ import type { Daemon, DaemonOptions } from '../daemon.ts'
 import { DEFAULT_RESERVED_NAMES } from '../config/limits.ts'
 import { VfsError } from '../errors.ts'
 import { mountOrdinaryFiles } from '../file-server/fuse-native/ordinary-only.ts'
+import { orUndo } from './assembly.ts'
 import { serveControl } from './control-server.ts'
 import { describeMount, register, unregister } from './registry.ts'
 import { lockState, prepareState } from './state-lock.ts'
 
 /** Resolves when the mount answers. Undoes what it began if a part fails. */
-export async function startOrdinaryDaemon(options: DaemonOptions): Promise<Daemon> {
-  const undo = new AsyncDisposableStack()
-  try {
-    return await assemble(options, undo)
-  } catch (error) {
-    await undo.disposeAsync()
-    throw error
-  }
+export function startOrdinaryDaemon(options: DaemonOptions): Promise<Daemon> {
+  return orUndo((undo) => assemble(options, undo))
 }
 
 async function assemble(options: DaemonOptions, undo: AsyncDisposableStack): Promise<Daemon> {
