@@ -48,3 +48,13 @@ export function runtimeDirectories(environment: Environment): string[] {
 function absolute(value: string | undefined): string | undefined {
   return value !== undefined && path.isAbsolute(value) ? value : undefined
 }
+
+/** The daemon of many tenants: what operators ask, only for its own user. */
+export function adminSocket(runtimeDirectory: string): string {
+  return path.join(runtimeDirectory, 'admin.sock')
+}
+
+/** Bind-mounted into the tenant's containers; holds `api.sock`. */
+export function tenantEndpoint(runtimeDirectory: string, tenant: string): string {
+  return path.join(runtimeDirectory, 'tenants', tenant)
+}

@@ -1,0 +1,110 @@
+/** What the broker needs of a tenant's server. It knows no file server and no compute: whoever serves
+ * a tenant gives it these, and tests give it fakes. */
+import type { Compute } from '../compute/types.ts'
+import type { DirectoryKey } from '../file-server/types.ts'
+import type { Policy, Tenant, Volume } from './types.ts'
+
+/** The tree of a grant. No link is followed below `backing`, which a tenant may be able to write. */
+export interface GraftSource {
+  /** Absolute path of the volume's tree. */
+  readonly backing: string
+  /** Below it, '' is all of it; grammar of `checkSubpath`. */
+  readonly subpath: string
+}
+
+export interface TenantGraftOptions {
+  readonly readOnly: boolean
+  readonly revocable: boolean
+  readonly quotaBytes: number | undefined
+  /** May programs be attached and run in it? Results never go to the backing. */
+  readonly compute: boolean
+}
+
+export interface TenantGraft {
+  readonly graft: number
+  /** Relative to the tenant's mount. */
+  readonly at: string
+  /** Files and directories open or mapped in it; those of grafts inside it do not count. */
+  readonly openHandles: number
+  readonly usedBytes: number | undefined
+}
+
+/**
+ * One tenant's mount, as long as it is mounted. Failures are VfsError: ENOENT or ENOTDIR (no such
+ * subpath, or the way to the point is no directory), ELOOP (a link in the subpath or on the way to the
+ * point), ENOTEMPTY (something is there), EEXIST (a graft stands there), EINVAL (overlaps with another
+ * tree), EROFS (its point would lie in a read-only tree), EBUSY (not revocable and open), ESTALE or
+ * ENOTCONN (the mount is gone), ENOTSUP (the file server has no grafts).
+ */
+export interface TenantMount {
+  /** In the daemon's mount namespace. */
+  readonly mountPoint: string
+  /** Minor number of the mount's device (major 0), as in `/proc/PID/mountinfo` and `maps`. */
+  readonly deviceMinor: number
+  /**
+   * `at` is relative to the mount and may lie in another graft; directories on the way are made as
+   * needed, for the tenant. Resolves with the graft's number once the kernel shows it.
+   */
+  graft(at: string, source: GraftSource, options: TenantGraftOptions): Promise<number>
+  /** With what is nested in it. Resolves when nothing of it can be reached any more; ENOENT: no such. */
+  revoke(graft: number): Promise<void>
+  grafts(): readonly TenantGraft[]
+}
+
+/** For `POST /compute`: directories are named by their path in the tenant's mount. */
+export interface TenantCompute extends Pick<Compute, 'evaluate'> {
+  /** VfsError: ENOENT, ENOTDIR, ELOOP, ENOTSUP (in a grant without that right). */
+  keyOf(path: string): Promise<DirectoryKey>
+  /** A fresh folder for the results of one request is made in it, and removed. */
+  readonly scratchDirectory: string
+}
+
+/** What the admin API does to tenants: whoever serves them implements it. */
+export interface TenantAdministration {
+  list(): readonly TenantReport[]
+  /** EEXIST, EINVAL as VfsError. Resolves once the mount and the endpoint answer. */
+  add(tenant: Tenant): Promise<TenantReport>
+  /** ENOENT, and EBUSY for one that the configuration file holds, as VfsError. */
+  remove(name: string, options: { readonly purge: boolean }): Promise<void>
+}
+
+export interface TenantReport extends Tenant {
+  readonly state: 'starting' | 'serving' | 'failed'
+  readonly mountPoint: string
+  /** Of the directory that is bind-mounted into its containers. */
+  readonly endpoint: string
+  readonly error: string | undefined
+}
+
+/** From the configuration file; what was made through the API stands beside it. */
+export interface BrokerConfiguration {
+  readonly volumes: readonly Volume[]
+  readonly policies: readonly Policy[]
+}
+
+/** What was done so that mounts and table agree; one sentence each in `actions`. */
+export interface Reconciliation {
+  readonly restored: number
+  readonly revoked: number
+  /** Not there now (a backing that is away): kept, tried again. */
+  readonly failed: number
+  readonly actions: readonly string[]
+}
+
+/** What the daemon holds: `openBroker` of `index.ts` makes it. */
+export interface Broker {
+  /** Replaces what came before; grants that are no longer allowed are revoked. */
+  configure(configuration: BrokerConfiguration): Promise<Reconciliation>
+  /** Once its mount answers. Resolves when its grants are back and its endpoint listens. */
+  addTenant(
+    tenant: Tenant,
+    mount: TenantMount,
+    compute: TenantCompute | undefined,
+  ): Promise<Reconciliation>
+  /** Ends the endpoint. `forget`: revokes its grants and drops them; else they come back with it. */
+  removeTenant(name: string, options: { readonly forget: boolean }): Promise<void>
+  /** The admin socket. */
+  serveAdmin(administration: TenantAdministration): Promise<void>
+  /** Ends endpoints; what is mounted stays until its server goes. */
+  close(): Promise<void>
+}
