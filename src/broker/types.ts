@@ -147,5 +147,7 @@ export type Decision =
       readonly policy: string
       readonly revocable: boolean
       readonly expiresAtMs: number | undefined
+      /** What was asked for, or else the rule's bound; none for `ro`. */
+      readonly quotaBytes: number | undefined
     }
   | ({ readonly allowed: false } & Refusal)
