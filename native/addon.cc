@@ -1,5 +1,6 @@
 #include <napi.h>
 
+#include "broker/peer_cred.h"
 #include "file-server/binding.h"
 #include "file-server/virtual_binding.h"
 #include "file-server/volume_binding.h"
@@ -12,6 +13,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   insitu::register_virtual_files(env, exports);
   insitu::register_volume(env, exports);
   insitu::register_sandbox(env, exports);
+  insitu::register_broker(env, exports);
   return exports;
 }
 

@@ -15,6 +15,7 @@
       "target_name": "insitu",
       "sources": [
         "addon.cc",
+        "broker/peer_cred.cc",
         "common/async_pool.cc",
         "file-server/admission.cc",
         "file-server/attribute_ops.cc",

@@ -2,12 +2,13 @@
  * defined, in `native/`. */
 import { createRequire } from 'node:module'
 
+import type { BrokerAddon } from './broker.ts'
 import type { FileServerAddon } from './file-server.ts'
 import type { SandboxAddon } from './sandbox.ts'
 import type { VirtualFilesAddon } from './virtual.ts'
 import type { VolumeAddon } from './volume.ts'
 
-export type Addon = FileServerAddon & SandboxAddon & VirtualFilesAddon & VolumeAddon
+export type Addon = BrokerAddon & FileServerAddon & SandboxAddon & VirtualFilesAddon & VolumeAddon
 
 /** Found at the same place from `src` and from `dist`. */
 const path = '../../native/build/Release/insitu.node'
