@@ -3,15 +3,15 @@
  * answer. Rules only ever add to each other: a request is allowed if one rule allows all of it.
  */
 import { isWithin } from './paths.ts'
-import type { Decision, Grant, MountRequest, Policy, Refusal, Tenant, Volume } from './types.ts'
+import type { Decision, MountRequest, Policy, Refusal, Tenant, Volume } from './types.ts'
 
 export interface Question {
   readonly tenant: Tenant
   readonly volume: Volume
   readonly request: Pick<MountRequest, 'mode' | 'subpath' | 'ttlMs' | 'quotaBytes' | 'compute'>
   readonly policies: readonly Policy[]
-  /** The tenant's grants, of all volumes. */
-  readonly grants: readonly Pick<Grant, 'policy'>[]
+  /** How many grants the tenant has by each rule. */
+  readonly used: ReadonlyMap<string, number>
   readonly nowMs: number
 }
 
@@ -120,14 +120,10 @@ const CHECKS: readonly Check[] = [
   },
   {
     code: 'too-many-grants',
-    holds: (rule, question) => used(rule, question) < rule.maxGrants,
+    holds: (rule, { used }) => (used.get(rule.name) ?? 0) < rule.maxGrants,
     reason: (rule) => `there are ${rule.maxGrants} grants by this policy already`,
   },
 ]
-
-function used(rule: Policy, { grants }: Question): number {
-  return grants.filter(({ policy }) => policy === rule.name).length
-}
 
 /** What a rule leaves open is its own bound: who asks for no end gets the longest one. */
 function allowedBy(rule: Policy, { request, nowMs }: Question): Decision {

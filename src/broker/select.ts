@@ -5,7 +5,6 @@
 import { byName, decide, hasLabels, unknownVolume, visible } from './policy.ts'
 import type {
   Decision,
-  Grant,
   MountRequest,
   Policy,
   Refusal,
@@ -24,7 +23,7 @@ export interface Choice {
   readonly request: Omit<MountRequest, 'at'>
   readonly candidates: readonly Candidate[]
   readonly policies: readonly Policy[]
-  readonly grants: readonly Pick<Grant, 'policy'>[]
+  readonly used: ReadonlyMap<string, number>
   readonly nowMs: number
 }
 
@@ -95,8 +94,8 @@ interface Judgement {
 
 function judge(candidate: Candidate, choice: Choice): Judgement {
   const { volume, state } = candidate
-  const { tenant, request, policies, grants, nowMs } = choice
-  const decision = decide({ tenant, volume, request, policies, grants, nowMs })
+  const { tenant, request, policies, used, nowMs } = choice
+  const decision = decide({ tenant, volume, request, policies, used, nowMs })
   const refusal =
     mismatch(candidate, request) ??
     (decision.allowed ? undefined : { code: decision.code, reason: decision.reason }) ??

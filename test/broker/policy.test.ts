@@ -15,13 +15,13 @@ const question = fc.record({
   volume: any.volume,
   request: any.request,
   policies: any.policies,
-  grants: any.grants,
+  used: any.used,
   nowMs: fc.nat(),
 })
 
 /** The rule's words, written down once more and differently. */
 function allows(rule: Policy, asked: typeof question extends fc.Arbitrary<infer Q> ? Q : never) {
-  const { tenant, volume, request, grants } = asked
+  const { tenant, volume, request, used } = asked
   const { names, labels } = rule.volumes
   const keys = Object.keys(labels)
   return [
@@ -34,7 +34,7 @@ function allows(rule: Policy, asked: typeof question extends fc.Arbitrary<infer 
     !request.compute || rule.compute,
     (request.ttlMs ?? 0) <= (rule.maxTtlMs ?? Infinity),
     (request.quotaBytes ?? 0) <= (rule.maxQuotaBytes ?? Infinity),
-    grants.filter(({ policy }) => policy === rule.name).length < rule.maxGrants,
+    (used.get(rule.name) ?? 0) < rule.maxGrants,
   ].every(Boolean)
 }
 
@@ -147,7 +147,7 @@ test('the code says what is missing', () => {
       volume,
       request: { ...request, ...change },
       policies: [{ ...rule, ...of }],
-      grants,
+      used: new Map(grants.map(({ policy }) => [policy, 1])),
       nowMs: 5,
     })
     return decision.allowed ? decision.expiresAtMs : decision.code
@@ -172,7 +172,7 @@ test('labels are looked for in the volume itself', () => {
   const policies = [
     { ...rule, volumes: { names: [], labels: { constructor: 'x', toString: 'y' } } },
   ]
-  const decision = decide({ tenant, volume, request, policies, grants: [], nowMs: 0 })
+  const decision = decide({ tenant, volume, request, policies, used: new Map(), nowMs: 0 })
   assert.is(decision.allowed, false)
 })
 

@@ -19,21 +19,21 @@ const choice: fc.Arbitrary<Choice> = fc.record({
     maxLength: 3,
   }),
   policies: any.policies,
-  grants: any.grants,
+  used: any.used,
   nowMs: fc.nat(),
 })
 
 test('chooses only what policy allows and what is as described', () => {
   fc.assert(
     fc.property(choice, (asked) => {
-      const { request, tenant, policies, grants, nowMs } = asked
+      const { request, tenant, policies, used, nowMs } = asked
       const selection = select(asked)
       if (selection.chosen === undefined) {
         assert.ok(selection.refusal.code.length > 0 && selection.refusal.reason.length > 0)
         return
       }
       const { chosen: volume } = selection
-      assert.ok(decide({ tenant, volume, request, policies, grants, nowMs }).allowed)
+      assert.ok(decide({ tenant, volume, request, policies, used, nowMs }).allowed)
       assert.ok(request.volume === undefined || volume.name === request.volume)
       assert.ok(!volume.draining && volume.modes.includes(request.mode))
       const state = asked.candidates.find((each) => each.volume === volume)?.state
@@ -147,7 +147,7 @@ function choose(candidates: Choice['candidates'], change: Partial<Choice['reques
     request: { ...request, ...change },
     candidates,
     policies: [open],
-    grants: [],
+    used: new Map(),
     nowMs: 0,
   })
 }

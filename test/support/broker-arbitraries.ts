@@ -84,10 +84,9 @@ export const request: fc.Arbitrary<Omit<MountRequest, 'at'>> = fc
     select: rest.volume === undefined ? wanted : undefined,
   }))
 
-/** Grants count by their policy only. */
-export const grants = fc.array(fc.record({ policy: fc.constantFrom('ppp', 'pqr', 'qqq') }), {
-  maxLength: 4,
-})
+export const used = fc
+  .dictionary(fc.constantFrom('ppp', 'pqr', 'qqq'), fc.nat({ max: 4 }))
+  .map((counts) => new Map(Object.entries(counts)))
 
 /** Printed, so that a failure can be repeated: INSITU_SEED. */
 export const seed = Number(process.env['INSITU_SEED'] ?? Math.floor(Math.random() * 2 ** 31))

@@ -49,6 +49,15 @@ export class GrantsTable {
     this.#connection.run('UPDATE grants SET state = ? WHERE id = ?', state, id)
   }
 
+  setTerms(id: string, policy: string, expiresAtMs: number | undefined): void {
+    this.#connection.run(
+      'UPDATE grants SET policy = ?, expires_at_ms = ? WHERE id = ?',
+      policy,
+      expiresAtMs ?? null,
+      id,
+    )
+  }
+
   remove(id: string): void {
     this.#connection.run('DELETE FROM grants WHERE id = ?', id)
   }

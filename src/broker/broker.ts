@@ -1,0 +1,285 @@
+/** The broker's operations, over its parts; the HTTP APIs are thin over these. */
+import type { Logger } from '../telemetry/log.ts'
+import { BrokerError } from './broker-error.ts'
+import { NOBODY, record, served, type Context, type ServedTenant } from './context.ts'
+import { Deadlines } from './deadlines.ts'
+import { Events } from './events.ts'
+import { GrantTable, type Entry } from './grant-table.ts'
+import type { Holder } from './holders.ts'
+import { explain, mountGrant, type Mounted, type Requested } from './mounting.ts'
+import { Policies } from './policies.ts'
+import { visible } from './policy.ts'
+import type { BrokerConfiguration, Reconciliation, TenantMount } from './ports.ts'
+import { reevaluate, restore, tidy } from './reconciling.ts'
+import { holdersOf, openIn, takeAll, takeAway, unmountGrant } from './revoking.ts'
+import type { UnmountOptions } from './revoking.ts'
+import type { Selection } from './select.ts'
+import type { Actor } from './store/audit.ts'
+import { Store } from './store/index.ts'
+import type { Grant, MountRequest, Policy, Tenant, Volume, VolumeState } from './types.ts'
+import { Volumes } from './volumes.ts'
+
+export interface GrantReport extends Grant {
+  /** `unavailable`: promised, and mounted again as soon as its backing is there. */
+  readonly state: 'preparing' | 'active' | 'revoking' | 'unavailable'
+  readonly reason: string | undefined
+}
+
+export interface VolumeReport {
+  readonly volume: Volume
+  readonly state: VolumeState
+  readonly configured: boolean
+}
+
+/** Between two looks for what could not be done before. */
+const TIDY_EVERY_MS = 10_000
+/** After an expiry that could not be carried out, as for one that is not revocable and open. */
+const RETRY_EXPIRY_MS = 5_000
+
+export class GrantBroker {
+  readonly #context: Context
+  readonly #deadlines: Deadlines
+  readonly #tidying: NodeJS.Timeout
+
+  /** StoreError. */
+  constructor({ file, log }: { readonly file: string; readonly log: Logger }) {
+    const store = new Store(file)
+    this.#deadlines = new Deadlines((id) => void this.#expire(id))
+    this.#context = {
+      store,
+      log,
+      table: new GrantTable(store.grants),
+      volumes: new Volumes(store.catalog),
+      policies: new Policies(store.catalog),
+      events: new Events(),
+      tenants: new Map(),
+      onTerms: (id, expiresAtMs) => this.#deadlines.set(id, expiresAtMs),
+    }
+    let busy = false
+    this.#tidying = setInterval(() => {
+      if (busy) return
+      busy = true
+      tidy(this.#context)
+        .catch((error: unknown) => log.error({ err: error }, 'tidying up'))
+        .finally(() => (busy = false))
+    }, TIDY_EVERY_MS)
+    this.#tidying.unref()
+  }
+
+  get events(): Events {
+    return this.#context.events
+  }
+
+  get store(): Store {
+    return this.#context.store
+  }
+
+  get log(): Logger {
+    return this.#context.log
+  }
+
+  async configure({ volumes, policies }: BrokerConfiguration): Promise<Reconciliation> {
+    this.#context.policies.configure(policies)
+    await this.#context.volumes.configure(volumes)
+    return await reevaluate(this.#context)
+  }
+
+  async addTenant(tenant: Tenant, mount: TenantMount): Promise<Reconciliation> {
+    const entry: ServedTenant = { tenant, mount }
+    this.#context.tenants.set(tenant.name, entry)
+    const report = await restore(this.#context, entry)
+    for (const action of report.actions) this.log.info({ tenant: tenant.name }, action)
+    return report
+  }
+
+  async removeTenant(name: string, { forget }: { readonly forget: boolean }): Promise<void> {
+    const { table, tenants, store } = this.#context
+    if (forget) {
+      const roots = table.of(name).filter(({ parent }) => parent === undefined)
+      const reason = 'the tenant is removed'
+      await takeAll(this.#context, roots, { event: 'revoked', actor: NOBODY, reason })
+    }
+    tenants.delete(name)
+    // What could not be revoked goes with the mount.
+    if (forget) for (const entry of table.of(name)) table.remove(entry)
+    if (forget) store.keys.forget(name)
+    for (const entry of table.of(name)) {
+      entry.graft = undefined
+      this.#deadlines.set(entry.grant.id, undefined)
+    }
+  }
+
+  tenant(name: string): ServedTenant {
+    return served(this.#context, name)
+  }
+
+  // ---- for a tenant --------------------------------------------------------------------------
+
+  mount(tenant: string, request: MountRequest, by: Requested): Promise<Mounted> {
+    return mountGrant(this.#context, tenant, request, by)
+  }
+
+  explain(tenant: string, request: Omit<MountRequest, 'at'>): Selection {
+    return explain(this.#context, served(this.#context, tenant).tenant, request)
+  }
+
+  /** Undefined: nothing is there. */
+  unmount(
+    tenant: string,
+    target: { readonly at: string } | { readonly grant: string },
+    options: UnmountOptions,
+    actor: Actor,
+  ): Promise<Grant | undefined> {
+    const { table } = this.#context
+    const entry = 'at' in target ? table.at(tenant, target.at) : table.get(target.grant)
+    // Another tenant's grant is none.
+    const own = entry?.grant.tenant === tenant ? entry : undefined
+    return unmountGrant(this.#context, own, options, actor)
+  }
+
+  /** Those that it may know of. */
+  volumesFor(tenant: Tenant): VolumeReport[] {
+    const { policies } = this.#context
+    return this.volumes().filter(({ volume }) => visible(tenant, volume, policies.all()))
+  }
+
+  // ---- for an operator -----------------------------------------------------------------------
+
+  grants(tenant?: string): GrantReport[] {
+    const { table } = this.#context
+    return (tenant === undefined ? [...table.all()] : table.of(tenant)).map(toReport)
+  }
+
+  grant(id: string): GrantReport | undefined {
+    const entry = this.#context.table.get(id)
+    return entry && toReport(entry)
+  }
+
+  async holders(id: string): Promise<Holder[]> {
+    const entry = this.#context.table.get(id)
+    return entry === undefined ? [] : await holdersOf(this.#context, entry)
+  }
+
+  async revoke(id: string, actor: Actor, reason: string | undefined): Promise<Grant | undefined> {
+    const entry = this.#context.table.get(id)
+    if (entry === undefined) return undefined
+    return (await takeAway(this.#context, entry, { event: 'revoked', actor, reason }))
+      ? entry.grant
+      : undefined
+  }
+
+  volumes(): VolumeReport[] {
+    const { volumes, table } = this.#context
+    return volumes.all().map((volume) => ({
+      ...volumes.candidate(volume, table.placedOn(volume.name)),
+      configured: volumes.isConfigured(volume.name),
+    }))
+  }
+
+  async putVolume(volume: Volume, actor: Actor): Promise<Reconciliation> {
+    this.#refuseConfigured(this.#context.volumes.isConfigured(volume.name), volume.name)
+    await this.#context.volumes.put(volume)
+    this.#recordChange('volume-put', volume.name, actor)
+    return await reevaluate(this.#context)
+  }
+
+  removeVolume(name: string, actor: Actor): boolean {
+    const { volumes, table } = this.#context
+    this.#refuseConfigured(volumes.isConfigured(name), name)
+    const { grants } = table.placedOn(name)
+    if (grants > 0) throw new BrokerError('in-use', `"${name}" has ${grants} grants; drain it`)
+    const removed = volumes.remove(name)
+    if (removed) this.#recordChange('volume-remove', name, actor)
+    return removed
+  }
+
+  /** No new grants. Those not in use go at once, with `force` all. What is left is given back. */
+  async drain(name: string, force: boolean, actor: Actor): Promise<GrantReport[]> {
+    const { volumes, table } = this.#context
+    if (volumes.get(name) === undefined)
+      throw new BrokerError('unknown-volume', `there is no volume "${name}"`)
+    volumes.setDraining(name, true)
+    this.#recordChange('drain', name, actor, force ? 'by force' : undefined)
+    const entries = [...table.all()].filter(({ grant }) => grant.volume === name)
+    const going = force ? entries : entries.filter((each) => openIn(this.#context, each) === 0)
+    const reason = `"${name}" is drained`
+    await takeAll(this.#context, going, { event: 'revoked', actor, reason })
+    return entries.filter((each) => table.get(each.grant.id) === each).map(toReport)
+  }
+
+  undrain(name: string, actor: Actor): void {
+    const { volumes } = this.#context
+    if (volumes.get(name) === undefined)
+      throw new BrokerError('unknown-volume', `there is no volume "${name}"`)
+    volumes.setDraining(name, false)
+    this.#recordChange('drain', name, actor, 'ended')
+  }
+
+  policies(): { readonly policy: Policy; readonly configured: boolean }[] {
+    const { policies } = this.#context
+    return policies
+      .all()
+      .map((policy) => ({ policy, configured: policies.isConfigured(policy.name) }))
+  }
+
+  async putPolicy(policy: Policy, actor: Actor): Promise<Reconciliation> {
+    const { policies } = this.#context
+    this.#refuseConfigured(policies.isConfigured(policy.name), policy.name)
+    policies.put(policy)
+    this.#recordChange('policy-put', policy.name, actor)
+    return await reevaluate(this.#context)
+  }
+
+  async removePolicy(name: string, actor: Actor): Promise<Reconciliation | undefined> {
+    const { policies } = this.#context
+    this.#refuseConfigured(policies.isConfigured(name), name)
+    if (!policies.remove(name)) return undefined
+    this.#recordChange('policy-remove', name, actor)
+    return await reevaluate(this.#context)
+  }
+
+  /** Mount and table agree, of all tenants. */
+  tidy(): Promise<Reconciliation> {
+    return tidy(this.#context)
+  }
+
+  counts(): { tenants: number; grants: number; deadlines: number } {
+    const { tenants, table } = this.#context
+    return { tenants: tenants.size, grants: table.size, deadlines: this.#deadlines.size }
+  }
+
+  close(): void {
+    clearInterval(this.#tidying)
+    this.#deadlines.close()
+    this.#context.volumes.close()
+    this.#context.store.close()
+  }
+
+  #refuseConfigured(configured: boolean, name: string): void {
+    if (!configured) return
+    throw new BrokerError('exists', `"${name}" stands in the configuration file; change it there`)
+  }
+
+  #recordChange(
+    action: 'volume-put' | 'volume-remove' | 'policy-put' | 'policy-remove' | 'drain',
+    subject: string,
+    actor: Actor,
+    reason?: string,
+  ): void {
+    const outcome = 'done'
+    record(this.#context, { ...actor, action, outcome, tenant: undefined, subject, reason })
+  }
+
+  async #expire(id: string): Promise<void> {
+    const entry = this.#context.table.get(id)
+    if (entry === undefined) return
+    const cause = { event: 'expired', actor: NOBODY, reason: 'its time was over' } as const
+    const { failed } = await takeAll(this.#context, [entry], cause)
+    if (failed > 0) this.#deadlines.set(id, Date.now() + RETRY_EXPIRY_MS)
+  }
+}
+
+function toReport({ grant, state, unavailable }: Entry): GrantReport {
+  const reported = state === 'active' && unavailable !== undefined ? 'unavailable' : state
+  return { ...grant, state: reported, reason: unavailable }
+}

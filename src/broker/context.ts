@@ -1,0 +1,47 @@
+/** What the parts of the broker share. */
+import type { Logger } from '../telemetry/log.ts'
+import { BrokerError } from './broker-error.ts'
+import type { Events } from './events.ts'
+import type { GrantTable } from './grant-table.ts'
+import type { Policies } from './policies.ts'
+import type { TenantMount } from './ports.ts'
+import type { Actor, AuditEntry } from './store/audit.ts'
+import type { Store } from './store/index.ts'
+import type { Tenant } from './types.ts'
+import type { Volumes } from './volumes.ts'
+
+export interface ServedTenant {
+  readonly tenant: Tenant
+  readonly mount: TenantMount
+}
+
+export interface Context {
+  readonly store: Store
+  readonly table: GrantTable
+  readonly volumes: Volumes
+  readonly policies: Policies
+  readonly events: Events
+  readonly log: Logger
+  /** Those whose mount answers. */
+  readonly tenants: Map<string, ServedTenant>
+  /** Expiry of a grant was set or dropped. */
+  readonly onTerms: (id: string, expiresAtMs: number | undefined) => void
+}
+
+/** The daemon itself. */
+export const NOBODY: Actor = { uid: undefined, pid: undefined, container: undefined }
+
+export function served({ tenants }: Context, name: string): ServedTenant {
+  const tenant = tenants.get(name)
+  if (tenant === undefined) throw new BrokerError('not-ready', `"${name}" is not served now`)
+  return tenant
+}
+
+/** For what was done already and cannot be undone: a record that cannot be written is logged. */
+export function record({ store, log }: Context, entry: AuditEntry): void {
+  try {
+    store.audit.append(entry, Date.now())
+  } catch (error) {
+    log.error({ err: error, entry }, 'the audit could not be written')
+  }
+}

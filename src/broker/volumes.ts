@@ -1,0 +1,188 @@
+/**
+ * The volumes that there are, and how they are. Free space is looked up in the background, since a
+ * backing that hangs must not hold up who asks for another one.
+ */
+import { statfs } from 'node:fs/promises'
+import type { Candidate } from './select.ts'
+import type { Catalog } from './store/catalog.ts'
+import type { Volume, VolumeState } from './types.ts'
+
+/** From the file server: p99 of recent operations, and operations a second. */
+export interface Measurement {
+  readonly p99Us: number | undefined
+  readonly load: number
+}
+
+interface Space {
+  readonly freeBytes: number
+  readonly totalBytes: number
+  readonly healthy: boolean
+}
+
+interface Known {
+  space: Space
+  measured: Measurement
+  /** Since when a look has no answer. */
+  lookingSinceMs: number | undefined
+  lookedAtMs: number
+}
+
+const LOOK_EVERY_MS = 5_000
+/** A filesystem that takes longer to say how full it is, is not well. */
+const PATIENCE_MS = 2_000
+/** Node has four threads for such calls: two are left when backings hang. */
+const MAX_LOOKS = 2
+
+const UNKNOWN: Space = { freeBytes: 0, totalBytes: 0, healthy: false }
+
+export class Volumes {
+  readonly #catalog: Catalog
+  #configured = new Map<string, Volume>()
+  #made = new Map<string, Volume>()
+  #drains: Set<string>
+  readonly #known = new Map<string, Known>()
+  #looks = 0
+  readonly #timer: NodeJS.Timeout
+
+  constructor(catalog: Catalog) {
+    this.#catalog = catalog
+    this.#drains = catalog.drains()
+    this.#made = byName(catalog.volumes.all())
+    this.#timer = setInterval(() => void this.#lookAround(), LOOK_EVERY_MS)
+    this.#timer.unref()
+  }
+
+  /** Those of the configuration file. */
+  async configure(volumes: readonly Volume[]): Promise<void> {
+    this.#configured = byName(volumes)
+    this.#forgetGone()
+    await this.look()
+  }
+
+  get(name: string): Volume | undefined {
+    const volume = this.#configured.get(name) ?? this.#made.get(name)
+    if (volume === undefined) return undefined
+    return { ...volume, draining: volume.draining || this.#drains.has(name) }
+  }
+
+  isConfigured(name: string): boolean {
+    return this.#configured.has(name)
+  }
+
+  all(): Volume[] {
+    return [...new Set([...this.#configured.keys(), ...this.#made.keys()])]
+      .toSorted()
+      .flatMap((name) => this.get(name) ?? [])
+  }
+
+  async put(volume: Volume): Promise<void> {
+    this.#catalog.volumes.put(volume)
+    this.#made.set(volume.name, volume)
+    await this.look(volume.name)
+  }
+
+  remove(name: string): boolean {
+    if (!this.#catalog.volumes.remove(name)) return false
+    this.#made.delete(name)
+    this.#catalog.setDraining(name, false, Date.now())
+    this.#drains.delete(name)
+    this.#forgetGone()
+    return true
+  }
+
+  setDraining(name: string, draining: boolean): void {
+    this.#catalog.setDraining(name, draining, Date.now())
+    if (draining) this.#drains.add(name)
+    else this.#drains.delete(name)
+  }
+
+  measure(name: string, measured: Measurement): void {
+    const known = this.#known.get(name)
+    if (known !== undefined) known.measured = measured
+  }
+
+  /** `placed`: what the grants of a volume reserve and how many they are. */
+  candidate(
+    volume: Volume,
+    placed: { readonly grants: number; readonly reservedBytes: number },
+  ): Candidate {
+    const known = this.#known.get(volume.name)
+    const state: VolumeState = {
+      ...(known?.space ?? UNKNOWN),
+      ...placed,
+      measuredP99Us: known?.measured.p99Us,
+      load: known?.measured.load ?? 0,
+      healthy: known !== undefined && known.space.healthy && !isOverdue(known), // never seen: not well
+    }
+    return { volume, state }
+  }
+
+  /** How full they are now; of one, or of all. Waits no longer than patience. */
+  async look(name?: string): Promise<void> {
+    const names = name === undefined ? this.all().map((volume) => volume.name) : [name]
+    const left = names.values()
+    const workers = Array.from({ length: MAX_LOOKS }, async () => {
+      for (const each of left) await this.#look(each)
+    })
+    await Promise.race([Promise.all(workers), delay(PATIENCE_MS)])
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+  }
+
+  async #lookAround(): Promise<void> {
+    const oldest = [...this.#known]
+      .toSorted(([, one], [, other]) => one.lookedAtMs - other.lookedAtMs)
+      .map(([name]) => name)
+    for (const name of oldest) {
+      if (this.#looks >= MAX_LOOKS) return
+      await Promise.race([this.#look(name), delay(PATIENCE_MS)])
+    }
+  }
+
+  async #look(name: string): Promise<void> {
+    const volume = this.get(name)
+    if (volume === undefined) return
+    const known = this.#known.get(name) ?? {
+      space: UNKNOWN,
+      measured: { p99Us: undefined, load: 0 },
+      lookingSinceMs: undefined,
+      lookedAtMs: 0,
+    }
+    this.#known.set(name, known)
+    if (known.lookingSinceMs !== undefined) return
+    if (this.#looks >= MAX_LOOKS) return
+    known.lookingSinceMs = Date.now()
+    this.#looks += 1
+    try {
+      const { bavail, blocks, bsize } = await statfs(volume.backing)
+      known.space = { freeBytes: bavail * bsize, totalBytes: blocks * bsize, healthy: true }
+    } catch {
+      known.space = { ...known.space, freeBytes: 0, healthy: false }
+    } finally {
+      this.#looks -= 1
+      known.lookingSinceMs = undefined
+      known.lookedAtMs = Date.now()
+    }
+  }
+
+  #forgetGone(): void {
+    for (const name of this.#known.keys())
+      if (this.get(name) === undefined) this.#known.delete(name)
+  }
+}
+
+function isOverdue({ lookingSinceMs }: Known): boolean {
+  return lookingSinceMs !== undefined && Date.now() - lookingSinceMs > PATIENCE_MS
+}
+
+function byName(volumes: readonly Volume[]): Map<string, Volume> {
+  return new Map(volumes.map((volume) => [volume.name, volume]))
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms).unref()
+  })
+}

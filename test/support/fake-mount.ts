@@ -1,0 +1,75 @@
+/** A tenant's mount in memory, with the answers of a real one, and failures on demand. */
+import { VfsError, type Errno } from '../../src/errors.ts'
+import { isWithin } from '../../src/broker/paths.ts'
+import type {
+  GraftSource,
+  TenantGraft,
+  TenantGraftOptions,
+  TenantMount,
+} from '../../src/broker/ports.ts'
+
+export interface FakeGraft extends TenantGraft {
+  readonly source: GraftSource
+  readonly options: TenantGraftOptions
+  openHandles: number
+}
+
+export class FakeMount implements TenantMount {
+  readonly mountPoint = '/nowhere/tenant'
+  readonly deviceMinor = 1_048_575 // nothing has it
+  readonly standing = new Map<number, FakeGraft>()
+  readonly calls: string[] = []
+  /** The next graft or revoke waits for it. */
+  hold: Promise<void> | undefined
+  /** Paths of the tenant's own files. */
+  readonly files = new Set<string>()
+  #last = 0
+  #failures: Errno[] = []
+
+  /** The next calls fail so. */
+  fail(...errnos: Errno[]): void {
+    this.#failures.push(...errnos)
+  }
+
+  async graft(at: string, source: GraftSource, options: TenantGraftOptions): Promise<number> {
+    await this.#begin(`graft ${at}`)
+    for (const each of this.standing.values()) {
+      if (each.at === at) throw new VfsError('EEXIST', `a graft stands at ${at}`)
+      if (isWithin(each.at, at)) throw new VfsError('ENOTEMPTY', `something is in ${at}`)
+      if (each.options.readOnly && isWithin(at, each.at)) throw new VfsError('EROFS', 'read-only')
+    }
+    if (this.files.has(at)) throw new VfsError('ENOTEMPTY', `something is in ${at}`)
+    const graft = ++this.#last
+    this.standing.set(graft, { graft, at, source, options, openHandles: 0, usedBytes: undefined })
+    return graft
+  }
+
+  async revoke(graft: number): Promise<void> {
+    await this.#begin(`revoke ${graft}`)
+    const gone = this.standing.get(graft)
+    if (gone === undefined) throw new VfsError('ENOENT', `no graft ${graft}`)
+    const within = [...this.standing.values()].filter(({ at }) => isWithin(at, gone.at))
+    for (const { options, openHandles } of within)
+      if (!options.revocable && openHandles > 0) throw new VfsError('EBUSY', 'open')
+    for (const each of within) this.standing.delete(each.graft)
+  }
+
+  grafts(): readonly TenantGraft[] {
+    return [...this.standing.values()]
+  }
+
+  at(path: string): FakeGraft | undefined {
+    return [...this.standing.values()].find(({ at }) => at === path)
+  }
+
+  get paths(): string[] {
+    return [...this.standing.values()].map(({ at }) => at).toSorted()
+  }
+
+  async #begin(call: string): Promise<void> {
+    this.calls.push(call)
+    await (this.hold ?? Promise.resolve())
+    const errno = this.#failures.shift()
+    if (errno !== undefined) throw new VfsError(errno, 'as the test wants it')
+  }
+}
