@@ -48,6 +48,12 @@ export interface Daemon {
   close(): Promise<void>
 }
 
+/** What somebody who reads the log is told of a path. */
+const NOTICES: Record<Exclude<Notice['kind'], 'ended'>, string> = {
+  'reserved-name-taken': 'a real entry has a reserved name and is served instead',
+  'compute-not-granted': 'no program is attached here: the graft is granted without compute',
+}
+
 /** Resolves when the mount answers. Undoes what it began if a part fails. */
 export function startDaemon(options: DaemonOptions): Promise<Daemon> {
   return orUndo((undo) => assemble(options, undo))
@@ -64,7 +70,7 @@ async function assemble(options: DaemonOptions, undo: AsyncDisposableStack): Pro
   let close: (reason: string) => void = () => {}
   const { server, serve } = await mount(options, (notice) => {
     if (notice.kind === 'ended') close(notice.reason)
-    else log.warn({ path: notice.path }, 'a real entry has a reserved name and is served instead')
+    else log.warn({ path: notice.path }, NOTICES[notice.kind])
   })
   undo.defer(() => server.unmount())
 

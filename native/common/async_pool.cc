@@ -3,9 +3,12 @@
 namespace insitu {
 namespace {
 
-// Enough that a few hanging looks at a slow disk do not hold up the others.
-constexpr size_t kMaxThreads = 8;
-// Each waiting look is some hundred bytes; beyond this something is wrong above us.
+// As much as one disk has use for.
+constexpr size_t kMaxRunning = 4;
+// So many that sixteen volumes may hang and the others are looked at all the same. Threads that wait
+// cost next to nothing.
+constexpr size_t kMaxThreads = 64;
+// Of a lane. Each waiting look is some hundred bytes; beyond this something is wrong above us.
 constexpr size_t kMaxQueued = 16'384;
 
 }  // namespace
@@ -33,26 +36,41 @@ AsyncPool::~AsyncPool() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    queue_.clear();
+    lanes_.clear();
+    ready_.clear();
   }
   queued_.notify_all();
   for (std::thread& thread : threads_) thread.join();
   done_.Abort();
 }
 
-void AsyncPool::submit(Napi::Env env, std::unique_ptr<Task> task) {
+void AsyncPool::submit(Napi::Env env, Lane lane, std::unique_ptr<Task> task) {
   {
     const std::lock_guard lock(mutex_);
-    if (queue_.size() >= kMaxQueued) {
+    Waiting& waiting = lanes_[lane];
+    if (waiting.tasks.size() >= kMaxQueued) {
       task->refuse(env);
       return;
     }
-    queue_.push_back(std::move(task));
-    if (queue_.size() > idle_ && threads_.size() < kMaxThreads)
+    waiting.tasks.push_back(std::move(task));
+    update(lane);
+    if (ready_.size() > idle_ && threads_.size() < kMaxThreads)
       threads_.emplace_back([this] { serve(); });
   }
   queued_.notify_one();
   if (++pending_ == 1) done_.Ref(env);
+}
+
+void AsyncPool::update(Lane lane) {
+  const auto found = lanes_.find(lane);
+  if (found == lanes_.end()) return;
+  Waiting& waiting = found->second;
+  if (waiting.tasks.empty() && waiting.running == 0) {
+    lanes_.erase(found);
+  } else if (!waiting.tasks.empty() && waiting.running < kMaxRunning && !waiting.ready) {
+    waiting.ready = true;
+    ready_.push_back(lane);
+  }
 }
 
 void AsyncPool::settled(Napi::Env env) {
@@ -63,11 +81,18 @@ void AsyncPool::serve() {
   std::unique_lock lock(mutex_);
   for (;;) {
     ++idle_;
-    queued_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    queued_.wait(lock, [this] { return stopping_ || !ready_.empty(); });
     --idle_;
     if (stopping_) return;
-    std::unique_ptr<Task> task = std::move(queue_.front());
-    queue_.pop_front();
+    const Lane lane = ready_.front();
+    ready_.pop_front();
+    Waiting& waiting = lanes_.at(lane);
+    std::unique_ptr<Task> task = std::move(waiting.tasks.front());
+    waiting.tasks.pop_front();
+    waiting.ready = false;
+    ++waiting.running;
+    // Whoever has the front of the line took one task, and goes to its end with the next.
+    update(lane);
     lock.unlock();
     task->run();
     Task* raw = task.release();
@@ -79,6 +104,10 @@ void AsyncPool::serve() {
         });
     if (status != napi_ok) delete raw;  // the environment is ending
     lock.lock();
+    const auto found = lanes_.find(lane);
+    if (found == lanes_.end()) continue;
+    --found->second.running;
+    update(lane);
   }
 }
 

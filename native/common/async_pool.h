@@ -3,12 +3,15 @@
 #include <napi.h>
 
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -17,9 +20,14 @@
 namespace insitu {
 
 // Work off the event loop that may block on a disk, on threads of our own: libuv has four, and a
-// slow volume would take them all. Started when they are needed; ended with the environment.
+// slow volume would take them all. What may block together is a *lane* (a volume, say), and a lane has
+// only a few of the threads at a time, so that one that hangs holds up no other. Started when they are
+// needed; ended with the environment.
 class AsyncPool {
  public:
+  // Any address or number that stands for what blocks together.
+  using Lane = uintptr_t;
+
   class Task {
    public:
     virtual ~Task() = default;
@@ -32,23 +40,36 @@ class AsyncPool {
   static AsyncPool& of(Napi::Env env);
 
   // On the event loop.
-  void submit(Napi::Env env, std::unique_ptr<Task> task);
+  void submit(Napi::Env env, Lane lane, std::unique_ptr<Task> task);
 
  private:
   explicit AsyncPool(Napi::Env env);
   ~AsyncPool();
+  struct Waiting {
+    std::deque<std::unique_ptr<Task>> tasks;
+    size_t running = 0;
+    bool ready = false;  // it is in ready_
+  };
+
   void serve();
   void settled(Napi::Env env);
+  // With mutex_ held: after a task came or ended.
+  void update(Lane lane);
 
   Napi::ThreadSafeFunction done_;
   size_t pending_ = 0;  // only on the event loop: while there are some, the process stays
   std::mutex mutex_;
   std::condition_variable queued_;
-  std::deque<std::unique_ptr<Task>> queue_;
+  std::unordered_map<Lane, Waiting> lanes_;
+  std::deque<Lane> ready_;  // those that have a task and may run one, in turn
   size_t idle_ = 0;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };
+
+inline AsyncPool::Lane lane_of(const void* what) { return reinterpret_cast<uintptr_t>(what); }
+// For what is not open yet.
+inline AsyncPool::Lane lane_of(const std::string& path) { return std::hash<std::string>{}(path); }
 
 // An Error with the errno as a number, as Node's own have it; the facade makes a VfsError of it.
 inline Napi::Value to_error(Napi::Env env, const Failure& failure) {
@@ -74,7 +95,7 @@ Napi::Value run_here(Napi::Env env, Work work, Convert convert) {
 
 // Runs `work()` on the pool and resolves with `convert(env, result)`; a Failure rejects.
 template <class Work, class Convert>
-Napi::Value run_async(Napi::Env env, Work work, Convert convert) {
+Napi::Value run_async(Napi::Env env, AsyncPool::Lane lane, Work work, Convert convert) {
   using Result = std::invoke_result_t<Work&>;
   class Running final : public AsyncPool::Task {
    public:
@@ -109,7 +130,7 @@ Napi::Value run_async(Napi::Env env, Work work, Convert convert) {
   };
   auto task = std::make_unique<Running>(env, std::move(work), std::move(convert));
   const Napi::Promise promise = task->promise();
-  AsyncPool::of(env).submit(env, std::move(task));
+  AsyncPool::of(env).submit(env, lane, std::move(task));
   return promise;
 }
 

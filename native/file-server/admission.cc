@@ -78,6 +78,17 @@ bool outlives(const Request& request, Tree::State state) {
   }
 }
 
+// Whether a request that changes something names what may be no entry on disk: a program is attached to a
+// read-only tree, or taken away, and nothing is written there.
+bool may_be_virtual(const Session& session, const Request& request, const Tree& tree) {
+  const bool makes_or_removes = request.opcode() == FUSE_CREATE ||
+                                request.opcode() == FUSE_MKNOD || request.opcode() == FUSE_UNLINK;
+  if (!makes_or_removes || !tree.programs) return false;
+  const Opcode* const opcode = find_opcode(request.opcode());
+  const VirtualLayer* const layer = session.virtual_layer();
+  return layer && layer->is_reserved(request.name(opcode->argument_bytes));
+}
+
 // Whether a graft needs `name` in `parent` to stay what it is.
 bool held_by_graft(const GraftTable& grafts, const Inode& parent, std::string_view name) {
   if (name.empty()) return false;
@@ -115,7 +126,10 @@ int Admission::refusal(Session& session, Request& request, const Opcode& opcode,
   const uint64_t node = other_node(request);
   const InodePtr other = node == 0 || is_virtual(node) ? nullptr : session.inodes().find(node);
   if (other && &other->tree() != &tree) return EXDEV;
-  if (tree.read_only && changes(request)) return EROFS;
+  if (tree.read_only && changes(request)) {
+    ends_at_disk_ = true;
+    if (!may_be_virtual(session, request, tree)) return EROFS;
+  }
   const GraftTable& grafts = session.grafts();
   if (request.opcode() == FUSE_UNLINK || request.opcode() == FUSE_RMDIR) {
     if (held_by_graft(grafts, inode, request.name(0))) return EBUSY;

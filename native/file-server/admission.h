@@ -19,12 +19,15 @@ class Admission {
 
   // False: the request was answered.
   explicit operator bool() const { return admitted_; }
+  // It may have to do with virtual files alone, which a read-only tree has too; else it is refused.
+  bool ends_at_disk() const { return ends_at_disk_; }
 
  private:
   int refusal(Session& session, Request& request, const Opcode& opcode, const Inode& inode);
 
   InodePtr counted_;
   bool admitted_ = true;
+  bool ends_at_disk_ = false;
 };
 
 }  // namespace insitu

@@ -4,6 +4,7 @@
 #include <string>
 #include <system_error>
 
+#include "../common/async_pool.h"
 #include "graft_binding.h"
 #include "mount.h"
 #include "session.h"
@@ -29,30 +30,6 @@ std::string text(const Napi::Object& options, const char* name) {
   return options.Get(name).ToString().Utf8Value();
 }
 
-class StopWorker : public Napi::AsyncWorker {
- public:
-  StopWorker(Napi::Env env, std::shared_ptr<Session> session,
-             std::shared_ptr<VirtualMount> virtual_mount)
-      : Napi::AsyncWorker(env),
-        deferred_(env),
-        virtual_mount_(std::move(virtual_mount)),
-        session_(std::move(session)) {}
-  Napi::Promise promise() const { return deferred_.Promise(); }
-  void Execute() override {
-    if (virtual_mount_) virtual_mount_->closing();
-    session_->stop();
-    if (virtual_mount_) virtual_mount_->stopped();
-  }
-  void OnOK() override { deferred_.Resolve(Env().Undefined()); }
-  void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
-
- private:
-  Napi::Promise::Deferred deferred_;
-  // Outlives the session, which calls it.
-  std::shared_ptr<VirtualMount> virtual_mount_;
-  std::shared_ptr<Session> session_;
-};
-
 class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -61,6 +38,7 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
                            InstanceMethod<&NativeFileServer::negotiated>("negotiated"),
                            InstanceMethod<&NativeFileServer::statistics>("statistics"),
                            InstanceMethod<&NativeFileServer::graft>("graft"),
+                           InstanceMethod<&NativeFileServer::graft_programs>("graftPrograms"),
                            InstanceMethod<&NativeFileServer::revoke>("revoke"),
                            InstanceMethod<&NativeFileServer::stop>("stop"),
                        });
@@ -142,13 +120,25 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
   }
 
   Napi::Value graft(const Napi::CallbackInfo& info) { return graft_binding(info, session_); }
+  Napi::Value graft_programs(const Napi::CallbackInfo& info) {
+    return graft_programs_binding(info, session_);
+  }
   Napi::Value revoke(const Napi::CallbackInfo& info) { return revoke_binding(info, session_); }
 
   // () => Promise<void>: detached, and no thread left.
   Napi::Value stop(const Napi::CallbackInfo& info) {
-    auto* worker = new StopWorker(info.Env(), session_, virtual_mount_);
-    const auto promise = worker->promise();
-    worker->Queue();
+    // A lane of its own: what hangs in a backing may be just why it is unmounted.
+    const AsyncPool::Lane lane = lane_of(session_.get()) + 1;
+    const auto promise = run_async(
+        info.Env(), lane,
+        // The virtual side outlives the session, which calls it.
+        [virtual_mount = virtual_mount_, session = session_] {
+          if (virtual_mount) virtual_mount->closing();
+          session->stop();
+          if (virtual_mount) virtual_mount->stopped();
+          return true;
+        },
+        [](Napi::Env env, bool) -> Napi::Value { return env.Undefined(); });
     if (!released_) ended_.Release();
     released_ = true;
     return promise;

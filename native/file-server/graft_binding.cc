@@ -1,56 +1,29 @@
 #include "graft_binding.h"
 
-#include <cerrno>
-#include <functional>
 #include <string>
 #include <system_error>
+#include <utility>
+
+#include "../common/async_pool.h"
+#include "volume_binding.h"
 
 namespace insitu {
 
 namespace {
 
-// Runs on a thread of Node's pool; a std::system_error becomes an Error with `errno`.
-class GraftWorker : public Napi::AsyncWorker {
- public:
-  // `work` returns the number that the promise resolves with, 0 for undefined.
-  GraftWorker(Napi::Env env, std::function<uint32_t()> work)
-      : Napi::AsyncWorker(env), deferred_(env), work_(std::move(work)) {}
-  Napi::Promise promise() const { return deferred_.Promise(); }
-
-  void Execute() override {
-    try {
-      result_ = work_();
-    } catch (const std::system_error& failure) {
-      error_ = failure.code().value();
-      SetError(failure.what());
-    } catch (const std::exception& failure) {
-      error_ = EIO;
-      SetError(failure.what());
-    }
-  }
-  void OnOK() override {
-    if (result_ == 0)
-      deferred_.Resolve(Env().Undefined());
-    else
-      deferred_.Resolve(Napi::Number::New(Env(), result_));
-  }
-  void OnError(const Napi::Error& error) override {
-    error.Set("errno", Napi::Number::New(Env(), error_));
-    deferred_.Reject(error.Value());
-  }
-
- private:
-  Napi::Promise::Deferred deferred_;
-  std::function<uint32_t()> work_;
-  uint32_t result_ = 0;
-  int error_ = 0;
-};
-
-Napi::Value queue(Napi::Env env, std::function<uint32_t()> work) {
-  auto* worker = new GraftWorker(env, std::move(work));
-  const auto promise = worker->promise();
-  worker->Queue();
-  return promise;
+// On the pool, as it may wait for a disk; what goes wrong becomes an Error with `errno`.
+template <class Work, class Convert>
+Napi::Value queue(Napi::Env env, AsyncPool::Lane lane, Work work, Convert convert) {
+  return run_async(
+      env, lane,
+      [work = std::move(work)]() mutable {
+        try {
+          return work();
+        } catch (const std::system_error& failure) {
+          throw Failure(failure.code().value(), failure.what());
+        }
+      },
+      std::move(convert));
 }
 
 }  // namespace
@@ -68,16 +41,34 @@ Napi::Value graft_binding(const Napi::CallbackInfo& info,
   const Napi::Value quota = options.Get("quotaBytes");
   if (quota.IsNumber())
     request.quota_bytes = static_cast<uint64_t>(quota.As<Napi::Number>().Int64Value());
-  return queue(info.Env(), [session, request] { return session->grafts().graft(request); });
+  request.compute = options.Get("compute").ToBoolean();
+  request.identity = options.Get("identity").As<Napi::String>().Utf8Value();
+  return queue(
+      info.Env(), lane_of(request.backing),
+      [session, request] { return session->grafts().graft(request); },
+      [](Napi::Env env, uint32_t graft) -> Napi::Value { return Napi::Number::New(env, graft); });
 }
 
 Napi::Value revoke_binding(const Napi::CallbackInfo& info,
                            const std::shared_ptr<Session>& session) {
   const uint32_t graft = info[0].As<Napi::Number>().Uint32Value();
-  return queue(info.Env(), [session, graft] {
-    session->grafts().revoke(graft);
-    return 0u;
-  });
+  return queue(
+      info.Env(), lane_of(session.get()),
+      [session, graft] {
+        session->grafts().revoke(graft);
+        return true;
+      },
+      [](Napi::Env env, bool) -> Napi::Value { return env.Undefined(); });
+}
+
+Napi::Value graft_programs_binding(const Napi::CallbackInfo& info,
+                                   const std::shared_ptr<Session>& session) {
+  const TreePtr tree = session->grafts().tree(info[0].As<Napi::Number>().Uint32Value());
+  if (!tree || !tree->programs) return info.Env().Undefined();
+  auto out = Napi::Object::New(info.Env());
+  out.Set("prefix", tree->key_prefix);
+  out.Set("volume", volume_value(tree->programs));
+  return out;
 }
 
 Napi::Array graft_statistics(Napi::Env env, const Session& session) {
@@ -92,6 +83,7 @@ Napi::Array graft_statistics(Napi::Env env, const Session& session) {
     entry.Set("backing", graft.backing);
     entry.Set("readOnly", graft.read_only);
     entry.Set("revocable", graft.revocable);
+    entry.Set("compute", graft.compute);
     entry.Set("nodes", static_cast<double>(graft.nodes));
     entry.Set("openHandles", static_cast<double>(graft.open));
     entry.Set("quotaBytes", graft.quota_bytes

@@ -11,6 +11,9 @@ namespace insitu {
 // (tree: number, path, name, backing: string, {readOnly, revocable, quotaBytes}) => Promise<number>
 Napi::Value graft_binding(const Napi::CallbackInfo& info, const std::shared_ptr<Session>& session);
 // (graft: number) => Promise<void>
+// {prefix, volume} of a graft with programs, else undefined.
+Napi::Value graft_programs_binding(const Napi::CallbackInfo& info,
+                                   const std::shared_ptr<Session>& session);
 Napi::Value revoke_binding(const Napi::CallbackInfo& info, const std::shared_ptr<Session>& session);
 // Of each graft, for `statistics()`.
 Napi::Array graft_statistics(Napi::Env env, const Session& session);

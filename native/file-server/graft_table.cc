@@ -102,9 +102,12 @@ std::shared_ptr<Graft> GraftTable::open_tree(const GraftRequest& request) const 
   if (request.revocable || request.quota_bytes) tree->may_pass = false;
   if (request.quota_bytes)
     tree->quota = std::make_unique<Quota>(*request.quota_bytes, occupied_bytes(backing.get()));
+  if (VirtualLayer* const layer = session_.virtual_layer(); layer && request.compute)
+    layer->prepare(*tree, backing.get(), request.backing, request.identity);
   UniqueFd clone = request.read_only ? read_only_clone(backing.get()) : UniqueFd{};
   const auto graft = std::make_shared<Graft>();
   graft->backing = request.backing;
+  graft->identity = request.identity;
   graft->plain = shared(std::move(backing));
   graft->root = clone ? shared(std::move(clone)) : graft->plain;
   graft->tree = tree;
@@ -120,6 +123,7 @@ void GraftTable::add(const std::shared_ptr<Graft>& graft) {
   graft->stub_dev = stub.st_dev;
   graft->stub_ino = stub.st_ino;
   graft->filesystem = session_.inodes().filesystem(graft->tree, graft->root->get(), root);
+  if (graft->tree->programs) session_.virtual_layer()->arrived(graft->tree, graft->root->get());
   any_ = true;
   insert(graft);
 }
@@ -131,6 +135,9 @@ uint32_t GraftTable::graft(const GraftRequest& request) {
   const std::vector<GraftPtr> others = all();
   if (others.size() >= kMaxGrafts) fail(ENOSPC, "too many grafts");
   place(*graft, request, others);
+  for (const GraftPtr& other : others)
+    if (graft->tree->programs && other->tree->key_prefix == graft->tree->key_prefix)
+      fail(EEXIST, "a graft has this identity already: " + request.identity);
   // Again: others may have come meanwhile.
   check_overlap(graft->plain->get(), request.backing, others);
   {
@@ -163,6 +170,7 @@ void GraftTable::insert(const GraftPtr& graft) {
   points_.emplace(Point{in, graft->parent_dev, graft->parent_ino, graft->name}, graft);
   ++parents_[{in, graft->parent_dev, graft->parent_ino}];
   for (const auto& [dev, ino] : graft->ancestors) ++ancestors_[{in, dev, ino}];
+  ++covered_[{in, graft->stub_dev, graft->stub_ino}];
 }
 
 void GraftTable::erase(const Graft& graft) {
@@ -176,6 +184,7 @@ void GraftTable::erase(const Graft& graft) {
   };
   release(parents_, {in, graft.parent_dev, graft.parent_ino});
   for (const auto& [dev, ino] : graft.ancestors) release(ancestors_, {in, dev, ino});
+  release(covered_, {in, graft.stub_dev, graft.stub_ino});
 }
 
 // The name of the point, also where it was known not to be there, and the listing that it is in.
@@ -226,6 +235,7 @@ void GraftTable::detach(const Graft& graft) {
   tell_kernel(graft);
   session_.notifier().drain(kSweepMs);
   tree.state = Tree::State::revoked;
+  if (tree.programs) session_.virtual_layer()->left(tree);
   session_.files().remove_if(
       [&](const FileHandle& file) { return &file.inode().tree() == &tree; });
   session_.directories().remove_if(
@@ -280,6 +290,31 @@ bool GraftTable::is_ancestor(uint32_t tree, dev_t dev, ino_t ino) const {
   return ancestors_.contains({tree, dev, ino});
 }
 
+bool GraftTable::is_covered(uint32_t tree, dev_t dev, ino_t ino) const {
+  if (!any()) return false;
+  const std::shared_lock lock(mutex_);
+  return covered_.contains({tree, dev, ino});
+}
+
+std::vector<std::string> GraftTable::points_in(uint32_t tree, dev_t dev, ino_t ino) const {
+  std::vector<std::string> names;
+  if (!any()) return names;
+  const std::shared_lock lock(mutex_);
+  if (!parents_.contains({tree, dev, ino})) return names;
+  for (auto point = points_.lower_bound(Point{tree, dev, ino, ""}); point != points_.end(); ++point) {
+    const auto& [of, of_dev, of_ino, name] = point->first;
+    if (of != tree || of_dev != dev || of_ino != ino) break;
+    names.push_back(name);
+  }
+  return names;
+}
+
+TreePtr GraftTable::tree(uint32_t id) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = grafts_.find(id);
+  return found == grafts_.end() ? nullptr : found->second->tree;
+}
+
 std::vector<GraftPtr> GraftTable::all() const {
   std::vector<GraftPtr> out;
   const std::shared_lock lock(mutex_);
@@ -293,8 +328,8 @@ std::vector<GraftStatistics> GraftTable::statistics() const {
     const Tree& tree = *graft->tree;
     out.push_back({tree.id,
                    graft->parent_path.empty() ? graft->name : graft->parent_path + "/" + graft->name,
-                   graft->parent_tree, graft->backing, tree.read_only, tree.revocable, tree.nodes,
-                   tree.open,
+                   graft->parent_tree, graft->backing, tree.read_only, tree.revocable,
+                   tree.programs != nullptr, tree.nodes, tree.open,
                    tree.quota ? std::optional(tree.quota->limit()) : std::nullopt,
                    tree.quota ? tree.quota->used() : 0});
   }

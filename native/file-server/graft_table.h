@@ -26,6 +26,8 @@ struct GraftRequest {
   bool read_only = false;
   bool revocable = false;
   std::optional<uint64_t> quota_bytes;
+  bool compute = false;  // programs may be attached in it
+  std::string identity;  // of the tree, from whoever grants it; the keys of its directories hold it
 };
 
 // A backing tree in its place. Its point is a real directory, empty and never seen while the graft
@@ -34,6 +36,7 @@ struct Graft {
   TreePtr tree;
   FilesystemPtr filesystem;
   std::string backing;
+  std::string identity;
   Descriptor root;   // O_PATH; of a clone that is read-only too, where we may make one
   Descriptor plain;  // O_PATH, as it was given
   // The point.
@@ -57,6 +60,7 @@ struct GraftStatistics {
   std::string backing;
   bool read_only;
   bool revocable;
+  bool compute;
   uint64_t nodes;
   uint64_t open;
   std::optional<uint64_t> quota_bytes;
@@ -90,6 +94,12 @@ class GraftTable {
   GraftPtr rooted_at(const Inode& directory) const;
   // Whether a point stands somewhere below this directory.
   bool is_ancestor(uint32_t tree, dev_t dev, ino_t ino) const;
+  // Whether this directory is a point, so that on disk it stands for another tree's root.
+  bool is_covered(uint32_t tree, dev_t dev, ino_t ino) const;
+  // The names of the points in this directory, in order.
+  std::vector<std::string> points_in(uint32_t tree, dev_t dev, ino_t ino) const;
+  // Null when there is none of that number.
+  TreePtr tree(uint32_t id) const;
 
   std::vector<GraftStatistics> statistics() const;
   std::vector<GraftPtr> all() const;
@@ -123,6 +133,7 @@ class GraftTable {
   std::map<Point, GraftPtr> points_;
   std::map<Directory, unsigned> parents_;    // directories in which points stand, and how many
   std::map<Directory, unsigned> ancestors_;  // the same, and those above
+  std::map<Directory, unsigned> covered_;    // the points themselves
 };
 
 }  // namespace insitu

@@ -51,6 +51,8 @@ struct Identity {
   bool uncertain = false;
   // The mount's count of opens that may write anywhere but at the end, when this was taken.
   uint64_t overwriters = 0;
+  // Of a directory: which of its names were left out, because grafts stand there; 0 for none.
+  uint64_t points = 0;
 };
 
 Identity make_identity(std::string path, InputKind kind, const Attributes& attributes);

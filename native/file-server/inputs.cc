@@ -57,6 +57,13 @@ EntryKind entry_kind_of(int directory, const dirent64& entry) {
 
 }  // namespace
 
+uint64_t digest(const std::vector<std::string>& names) {
+  uint64_t out = 0;
+  for (const std::string& name : names)
+    out = out * 0x9E3779B97F4A7C15u + (std::hash<std::string>{}(name) | 1);
+  return out;
+}
+
 EntryKind entry_kind(uint32_t mode) {
   if (S_ISREG(mode)) return EntryKind::File;
   if (S_ISDIR(mode)) return EntryKind::Directory;
@@ -125,6 +132,10 @@ std::vector<InputSession::Entry> InputSession::list(const std::string& raw) {
   if (error != 0) fail(error, path);
   Identity identity = make_identity(path, InputKind::Directory, attributes);
   identity.uncertain = is_too_recent(attributes);
+  const auto registry = volume_->registry();
+  const std::vector<std::string> points =
+      registry ? registry->points_in(attributes.dev, attributes.ino) : std::vector<std::string>{};
+  identity.points = digest(points);
   record(std::move(identity));
 
   const std::unique_ptr<DIR, int (*)(DIR*)> stream(fdopendir(fd.get()), closedir);
@@ -139,7 +150,7 @@ std::vector<InputSession::Entry> InputSession::list(const std::string& raw) {
       break;
     }
     const std::string_view name = entry->d_name;
-    if (name == "." || name == "..") continue;
+    if (name == "." || name == ".." || std::ranges::binary_search(points, name)) continue;
     if (entries.size() == kMaxEntries) throw Failure(EMFILE, path + " has too many entries");
     entries.push_back({std::string(name), entry_kind_of(number, *entry)});
   }
@@ -185,9 +196,33 @@ UniqueFd InputSession::open_path(int directory, const std::string& path, uint64_
     const PrincipalScope scope(principal_);
     error = open_beneath(directory, path, flags, 0, fd);
   }
+  if (error == 0 || error == ENOENT) refuse_points(directory, path, fd);
   if (error == 0) return fd;
   record_refusal(directory, path, error);
   fail(error, path);
+}
+
+bool InputSession::is_covered(int fd) const {
+  const auto registry = volume_->registry();
+  Attributes now;
+  return registry && read_attributes(fd, now) == 0 && S_ISDIR(now.mode) &&
+         registry->is_covered(now.dev, now.ino);
+}
+
+void InputSession::refuse_points(int directory, const std::string& path, const UniqueFd& found) {
+  if (path.empty() || !volume_->registry()) return;
+  bool covered = found && is_covered(found.get());
+  for (size_t at = path.find('/'); !found && !covered && at != std::string::npos;
+       at = path.find('/', at + 1)) {
+    UniqueFd above;
+    if (open_beneath(directory, path.substr(0, at), O_PATH | O_DIRECTORY, 0, above) != 0) break;
+    covered = is_covered(above.get());
+  }
+  if (!covered) return;
+  Identity identity;
+  identity.path = path;
+  record(std::move(identity));
+  throw Failure(EXDEV, path + " is in another tree, which is grafted there");
 }
 
 // The state of an input at a moment from which on nothing can change it without changing its times.

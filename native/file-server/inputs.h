@@ -56,6 +56,8 @@ class InputSession {
   // at before, so that the kernel has them all.
   bool is_quick() const;
   std::vector<Identity> identities() const;
+  // What may hang together with it: all of its volume.
+  const void* lane() const { return volume_.get(); }
   // See `readableMode` in types.ts.
   uint32_t readable_mode(uint32_t gid);
 
@@ -66,6 +68,10 @@ class InputSession {
   Attributes settle(int fd, Identity& identity);
   void record(Identity identity);
   void record_refusal(int directory, const std::string& path, int error);
+  // EXDEV when what was found, or a directory on the way to what was not, is a graft's point: a program
+  // sees the tree that it is in.
+  void refuse_points(int directory, const std::string& path, const UniqueFd& found);
+  bool is_covered(int fd) const;
   bool is_too_recent(const Attributes& attributes) const;
   Validation check(int directory, const Identity& identity, Look look, WriterRegistry* registry);
 
@@ -87,5 +93,8 @@ class InputSession {
 };
 
 EntryKind entry_kind(uint32_t mode);
+
+// Of names in order; 0 for none.
+uint64_t digest(const std::vector<std::string>& names);
 
 }  // namespace insitu

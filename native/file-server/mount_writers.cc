@@ -11,12 +11,12 @@ constexpr unsigned kWriteBackMs = 5'000;
 
 }  // namespace
 
-MountWriters::MountWriters(const std::shared_ptr<Session>& session)
-    : session_(session), exclusive_(session->options().exclusive) {}
+MountWriters::MountWriters(const std::shared_ptr<Session>& session, const Tree& tree)
+    : session_(session), tree_(tree.id), exclusive_(tree.exclusive) {}
 
 Writers MountWriters::writers(uint64_t dev, uint64_t ino) {
   const auto session = session_.lock();
-  const InodePtr inode = session ? session->inodes().find(dev, ino) : nullptr;
+  const InodePtr inode = session ? session->inodes().find(tree_, dev, ino) : nullptr;
   if (!inode) return {};
   const WriteActivity activity = inode->write_activity();
   Writers out;
@@ -29,10 +29,20 @@ Writers MountWriters::writers(uint64_t dev, uint64_t ino) {
 
 void MountWriters::write_back(uint64_t dev, uint64_t ino) {
   const auto session = session_.lock();
-  const InodePtr inode = session ? session->inodes().find(dev, ino) : nullptr;
+  const InodePtr inode = session ? session->inodes().find(tree_, dev, ino) : nullptr;
   if (!inode) return;
   session->notifier().invalidate_inode(inode->node());
   session->notifier().drain(kWriteBackMs);
+}
+
+bool MountWriters::is_covered(uint64_t dev, uint64_t ino) {
+  const auto session = session_.lock();
+  return session && session->grafts().is_covered(tree_, dev, ino);
+}
+
+std::vector<std::string> MountWriters::points_in(uint64_t dev, uint64_t ino) {
+  const auto session = session_.lock();
+  return session ? session->grafts().points_in(tree_, dev, ino) : std::vector<std::string>{};
 }
 
 }  // namespace insitu

@@ -6,6 +6,7 @@
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "result_set.h"
 
@@ -14,6 +15,7 @@ namespace insitu {
 // What is known of one directory's program; replaced as a whole, so that a reader sees one state.
 struct Program {
   std::string key;  // DirectoryKey
+  uint32_t tree = 0;
   uint64_t dev = 0;
   uint64_t ino = 0;
 
@@ -37,23 +39,28 @@ using ProgramPtr = std::shared_ptr<const Program>;
 class ProgramTable {
  public:
   ProgramPtr find(const std::string& key) const;
-  ProgramPtr find(uint64_t dev, uint64_t ino) const;
+  ProgramPtr find(uint32_t tree, uint64_t dev, uint64_t ino) const;
   // Adds or replaces, keeping what was published.
   void set(Program program);
   // False when the directory has no program.
   bool publish(const std::string& key, ResultSetPtr current, ResultSetPtr last);
   // Gives back what was removed; null when there was nothing.
   ProgramPtr remove(const std::string& key);
+  // The same, of all directories of a tree.
+  std::vector<ProgramPtr> remove_tree(uint32_t tree);
 
  private:
+  ProgramPtr remove_locked(const std::string& key);
+
   struct Number {
+    uint32_t tree;
     uint64_t dev;
     uint64_t ino;
     bool operator==(const Number&) const = default;
   };
   struct NumberHash {
     size_t operator()(const Number& number) const {
-      return number.ino * 0x9E3779B97F4A7C15u ^ number.dev;
+      return (number.ino * 0x9E3779B97F4A7C15u ^ number.dev) + number.tree;
     }
   };
 

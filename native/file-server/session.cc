@@ -54,6 +54,10 @@ UniqueFd clone_device(int original) {
   return clone;
 }
 
+bool may_have_programs(const Inode& directory) {
+  return directory.tree().is_volume() || directory.tree().programs;
+}
+
 UniqueFd open_backing(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!fd) throw failure(errno, "open " + path);
@@ -281,6 +285,7 @@ void Session::dispatch(Request& request) {
       return void(request.reply_error(ESTALE));
     if (opcode->naming != Naming::none && reserved(request, *opcode)) return;
   }
+  if (admission.ends_at_disk()) return void(request.reply_error(EROFS));
   opcode->handler(*this, request);
   if (request.error() != 0) distrust(request, *opcode);
 }
@@ -341,7 +346,7 @@ bool Session::reserved(Request& request, const Opcode& opcode) {
     if (!layer_->is_reserved(name)) return false;
     const InodePtr parent = inodes_->find(request.node());
     if (!parent) return false;
-    if (!parent->tree().is_volume()) return reserved_in_graft(request, *parent, name);
+    if (!may_have_programs(*parent)) return reserved_without_programs(request, *parent, name);
     return opcode.naming == Naming::lookup ? layer_->lookup(request, *parent, name)
                                            : layer_->change(request, *parent, name);
   }
@@ -351,23 +356,24 @@ bool Session::reserved(Request& request, const Opcode& opcode) {
   const InodePtr from = inodes_->find(request.node());
   const InodePtr to = inodes_->find(request.arg<fuse_rename_in>()->newdir);
   if (!from || !to) return false;
-  if (!from->tree().is_volume())
-    return layer_->is_reserved(new_name) ? reserved_in_graft(request, *to, new_name)
-                                         : reserved_in_graft(request, *from, name);
+  if (!may_have_programs(*from))
+    return layer_->is_reserved(new_name) ? reserved_without_programs(request, *to, new_name)
+                                         : reserved_without_programs(request, *from, name);
   const uint32_t flags = with_flags ? request.arg<fuse_rename2_in>()->flags : 0;
   return layer_->rename(request, *from, name, *to, new_name, flags);
 }
 
-// Programs belong to directories of the volume: a graft has none, and none can be made there. A real
-// entry is an ordinary one.
-bool Session::reserved_in_graft(Request& request, const Inode& parent, std::string_view name) {
+// In a graft that is granted without programs. A real entry is an ordinary one.
+bool Session::reserved_without_programs(Request& request, const Inode& parent,
+                                        std::string_view name) {
   const Descriptor directory = parent.descriptor();
   struct stat attributes;
   if (!directory || ::fstatat(directory->get(), name.data(), &attributes, AT_SYMLINK_NOFOLLOW) == 0)
     return false;
   const bool makes = request.opcode() != FUSE_LOOKUP && request.opcode() != FUSE_UNLINK &&
                      request.opcode() != FUSE_RMDIR;
-  request.reply_error(makes ? EOPNOTSUPP : ENOENT);
+  request.reply_error(makes ? EACCES : ENOENT);
+  if (makes) layer_->not_granted(parent);
   return true;
 }
 

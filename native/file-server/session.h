@@ -95,7 +95,7 @@ class Session {
   static int crossing(const Request& request);
   bool reserved(Request& request, const Opcode& opcode);
   void distrust(const Request& request, const Opcode& opcode);
-  static bool reserved_in_graft(Request& request, const Inode& parent, std::string_view name);
+  bool reserved_without_programs(Request& request, const Inode& parent, std::string_view name);
   void ended(const char* reason);
 
   const SessionOptions options_;

@@ -15,7 +15,7 @@ namespace insitu {
 
 namespace {
 
-constexpr uint64_t kVersion = 0x696e736974750001;  // "insitu", 1
+constexpr uint64_t kVersion = 0x696e736974750002;  // "insitu", 2
 
 class Writer {
  public:
@@ -101,6 +101,7 @@ void archive(Archive& io, State& state) {
     uint64_t quota_bytes = request.quota_bytes.value_or(0);
     io(graft.id), io(graft.made_stub), io(request.tree), io(request.path), io(request.name);
     io(request.backing), io(request.read_only), io(request.revocable);
+    io(request.compute), io(request.identity);
     io(limited), io(quota_bytes);
     if constexpr (std::is_same_v<Archive, Reader>)
       if (limited) request.quota_bytes = quota_bytes;
@@ -162,8 +163,15 @@ SessionState dump_state(Session& session) {
   state.last_graft = session.grafts().last();
   for (const GraftPtr& graft : session.grafts().all()) {
     const Tree& tree = *graft->tree;
-    GraftRequest request{graft->parent_tree, graft->parent_path, graft->name, graft->backing,
-                         tree.read_only,     tree.revocable,     {}};
+    GraftRequest request;
+    request.tree = graft->parent_tree;
+    request.path = graft->parent_path;
+    request.name = graft->name;
+    request.backing = graft->backing;
+    request.read_only = tree.read_only;
+    request.revocable = tree.revocable;
+    request.compute = tree.programs != nullptr;
+    request.identity = graft->identity;
     if (tree.quota) request.quota_bytes = tree.quota->limit();
     state.grafts.push_back({tree.id, graft->made_stub, std::move(request)});
   }

@@ -3,10 +3,13 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "quota.h"
 
 namespace insitu {
+
+class Volume;
 
 // How long the kernel may answer from its caches, in ns.
 struct CacheTimes {
@@ -39,6 +42,10 @@ struct Tree {
   bool closes_silently = false;  // close(2) reports no errors there
   CacheTimes times{};
   std::unique_ptr<Quota> quota;  // null: none
+  // Of a graft that may have programs: its directories by key, and what their keys begin with (see
+  // DirectoryKey in types.ts). The volume's own are the virtual layer's.
+  std::shared_ptr<Volume> programs;  // null: none may be attached
+  std::string key_prefix;
 
   std::atomic<State> state = State::live;
   std::atomic<uint32_t> under_way = 0;  // requests that were admitted and are not answered

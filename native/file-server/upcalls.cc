@@ -118,7 +118,9 @@ Napi::Value request_value(Napi::Env env, const Upcall& upcall) {
       directory();
       break;
     case Op::reserved_name_taken:
-      out.Set("op", "reserved-name-taken");
+    case Op::compute_not_granted:
+      out.Set("op", upcall.op == Op::reserved_name_taken ? "reserved-name-taken"
+                                                         : "compute-not-granted");
       out.Set("path", upcall.key);
       break;
   }

@@ -26,10 +26,10 @@ enum class VirtualKind : uint8_t;
 struct Upcall {
   enum class Op : uint8_t {
     open, read, write, flush, release, getattr, truncate, unlink, rename_onto, resolve, poll,
-    forget_directory, reserved_name_taken,
+    forget_directory, reserved_name_taken, compute_not_granted,
   };
   Op op;
-  std::string key;         // the directory; reserved_name_taken: a path
+  std::string key;         // the directory; reserved_name_taken, compute_not_granted: a path
   VirtualKind kind{};      // of the node, where there is one
   std::string name;        // of a control node
   uint32_t flags = 0;      // open

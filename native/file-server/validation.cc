@@ -70,6 +70,7 @@ std::shared_ptr<const UniqueFd> InputSession::directory() {
     const std::lock_guard lock(held_mutex_);
     held = held_;
   }
+  if (volume_->is_closed()) throw Failure(ESTALE, "the tree was taken out of the mount");
   if (!held) return std::make_shared<const UniqueFd>(volume_->open_for_reading(key_));
   Attributes attributes;
   if (read_attributes(held->get(), attributes) != 0 || attributes.nlink == 0)
@@ -98,7 +99,8 @@ Validation InputSession::validate(Look look) {
   try {
     directory = this->directory();
   } catch (const Failure&) {
-    return {false, "", "the directory is gone"};
+    return {false, "",
+            volume_->is_closed() ? "the tree was taken out of the mount" : "the directory is gone"};
   }
   const auto registry = volume_->registry();
   const std::shared_lock lock(mutex_);
@@ -114,12 +116,18 @@ Validation InputSession::check(int directory, const Identity& then, Look look,
   const auto changed = [&](std::string why) { return Validation{false, then.path, std::move(why)}; };
   Attributes now;
   int error = look_again(directory, then, now);
+  const bool covered = error == 0 && registry != nullptr && S_ISDIR(now.mode) &&
+                       !then.path.empty() && registry->is_covered(now.dev, now.ino);
   if (then.kind == InputKind::Missing) {
-    if (error == ENOENT || error == ENOTDIR) return {};
+    if (error == ENOENT || error == ENOTDIR || covered) return {};
     return changed(error == 0 ? "appeared" : "cannot be looked at any more");
   }
   if (error == ENOENT || error == ENOTDIR) return changed("is gone");
-  if (error != 0) return changed("cannot be looked at any more");
+  if (error != 0 || covered) return changed("cannot be looked at any more");
+  if (then.kind == InputKind::Directory) {
+    const auto points = registry ? registry->points_in(now.dev, now.ino) : std::vector<std::string>{};
+    if (digest(points) != then.points) return changed("has other grafts in it");
+  }
 
   Writers writers;
   if (registry != nullptr && then.kind == InputKind::File && same_inode(then, now)) {

@@ -127,7 +127,7 @@ uint64_t VirtualFiles::validity_ns(const VirtualNode& node) const {
     case VirtualKind::results:
     case VirtualKind::last:
       // Mirrors the directory's bits, which may change at any time.
-      return std::min<uint64_t>(session_->cache_times().attributes_ns, kSecondNs);
+      return std::min<uint64_t>(node.parent->tree().times.attributes_ns, kSecondNs);
     default:
       return 0;
   }

@@ -14,8 +14,9 @@ namespace insitu {
 void VirtualMount::attach(const std::shared_ptr<Session>& started) {
   session = started;
   upcalls.attach(*started);
-  files.attach(*started);
-  volume->serve(std::make_shared<MountWriters>(started));
+  files.attach(started);
+  const Tree& tree = started->inodes().root()->tree();
+  volume->serve(std::make_shared<MountWriters>(started, tree));
 }
 
 void VirtualMount::stopped() {
@@ -117,9 +118,10 @@ class NativeVirtualFiles : public Napi::ObjectWrap<NativeVirtualFiles> {
     program.gid = number(principal, "gid");
     program.writing = entry.Get("writing").ToBoolean().Value();
     try {
-      const Attributes attributes = mount_->volume->stat(key);
-      program.dev = attributes.dev;
-      program.ino = attributes.ino;
+      const VirtualFiles::Place place = mount_->files.place(key);
+      program.tree = place.tree;
+      program.dev = place.dev;
+      program.ino = place.ino;
       mount_->files.set_program(std::move(program));
     } catch (const Failure&) {
       mount_->files.remove_program(key);
@@ -169,7 +171,7 @@ class NativeVirtualFiles : public Napi::ObjectWrap<NativeVirtualFiles> {
   // (path of the volume) => Promise<void>
   Napi::Value invalidate(const Napi::CallbackInfo& info) {
     return run_async(
-        info.Env(),
+        info.Env(), lane_of(mount_.get()),
         [mount = mount_, path = info[0].As<Napi::String>().Utf8Value()] {
           constexpr unsigned kWaitMs = 5'000;  // as long as the kernel may write a file's pages
           const Attributes attributes = mount->volume->attributes(path);

@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -38,20 +39,28 @@ struct ReservedNames {
 //
 // virtual_names.cc: reserved names in ordinary directories. virtual_results.cc: `.results` and below.
 // virtual_handles.cc: what TypeScript reads and writes. virtual_attributes.cc: attributes.
-// result_seal.cc: opening an unchanged result without a lookup.
+// result_seal.cc: opening an unchanged result without a lookup. virtual_trees.cc: whose directory has
+// which key.
 class VirtualFiles final : public VirtualLayer {
  public:
   VirtualFiles(std::shared_ptr<Volume> volume, ReservedNames names, Upcalls& upcalls);
   ~VirtualFiles() override;
 
   // Before the session starts.
-  void attach(Session& session) { session_ = &session; }
+  void attach(const std::shared_ptr<Session>& session);
 
   // From TypeScript.
   void set_program(Program program);
   void remove_program(const std::string& key);
   void publish(const std::string& key, ResultSetPtr current, ResultSetPtr last);
   void wake(uint64_t handle);
+  // Where the directory of a key is. Throws ESTALE when its tree or itself is gone.
+  struct Place {
+    uint32_t tree;
+    uint64_t dev;
+    uint64_t ino;
+  };
+  Place place(const std::string& key) const;
   // After the session has stopped, and before it goes: nodes hold its inodes.
   void clear();
   size_t nodes() const { return nodes_.size(); }
@@ -68,6 +77,11 @@ class VirtualFiles final : public VirtualLayer {
   bool has_stale() const override { return stale_count_ > 0; }
   std::vector<ReservedEntry> reserved_entries(Inode& directory) const override;
   void directory_removed(Inode& directory) override;
+  void prepare(Tree& tree, int root, const std::string& backing,
+               const std::string& identity) override;
+  void arrived(const TreePtr& tree, int root) override;
+  void left(const Tree& tree) override;
+  void not_granted(const Inode& directory) override;
 
  private:
   struct ListedName {
@@ -83,9 +97,13 @@ class VirtualFiles final : public VirtualLayer {
   };
   using HandlePtr = std::shared_ptr<Handle>;
 
+  // ---- virtual_trees.cc
+  Volume& volume_of(const Tree& tree) const;
+  std::string key_of(const Inode& directory) const;
+  void notice(Upcall::Op op, const Inode& directory, std::string_view name);
+
   // ---- virtual_names.cc
   bool backing_has(const Inode& parent, std::string_view name);
-  std::string key_of(const Inode& directory) const;
   ProgramPtr program_of(const Inode& directory) const;
   bool exists(const Inode& parent, std::string_view name) const;
   void create_compute(Request& request, const InodePtr& parent);
@@ -154,6 +172,7 @@ class VirtualFiles final : public VirtualLayer {
   const ReservedNames names_;
   Upcalls& upcalls_;
   Session* session_ = nullptr;
+  std::weak_ptr<Session> shared_session_;
   const bool sees_callers_;
   ProgramTable programs_;
   VirtualNodes nodes_;
@@ -164,7 +183,8 @@ class VirtualFiles final : public VirtualLayer {
   std::unordered_map<uint64_t, unsigned> stale_;  // node → how many renames are not through
   std::atomic<size_t> stale_count_ = 0;
   std::unordered_map<uint64_t, uint64_t> polls_;  // TypeScript's handle → the kernel's
-  std::set<std::pair<uint64_t, std::string>> noticed_;
+  std::set<std::tuple<uint32_t, uint64_t, std::string>> noticed_;
+  std::unordered_map<std::string, TreePtr> trees_;  // grafts with programs, by key_prefix
 };
 
 }  // namespace insitu

@@ -10,6 +10,23 @@
 #include "virtual_files.h"
 
 namespace insitu {
+namespace {
+
+// Whether a virtual file of a graft that is going or gone still answers: what is open may be closed, and
+// a result that is open is a copy, which is read on.
+bool outlives_tree(const Request& request) {
+  switch (request.opcode()) {
+    case FUSE_RELEASE:
+    case FUSE_RELEASEDIR:
+    case FUSE_READ:
+    case FUSE_LSEEK:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
 
 std::unique_ptr<Upcall> VirtualFiles::upcall(Upcall::Op op, const std::string& key,
                                              const Request& request, bool with_groups) const {
@@ -25,6 +42,8 @@ std::unique_ptr<Upcall> VirtualFiles::upcall(Upcall::Op op, const std::string& k
 void VirtualFiles::handle(Request& request) {
   const VirtualNodePtr node = nodes_.find(request.node());
   if (!node) return void(request.reply_error(ESTALE));
+  if (node->parent->tree().state != Tree::State::live && !outlives_tree(request))
+    return void(request.reply_error(ESTALE));
   const bool is_directory =
       node->kind == VirtualKind::results || node->kind == VirtualKind::last;
   switch (request.opcode()) {
@@ -146,6 +165,8 @@ void VirtualFiles::read(Request& request) {
   if (!handle) return void(request.reply_error(EBADF));
   if (handle->fd) return read_result(request, *handle);
   if (!handle->number) return void(request.reply_error(EISDIR));
+  if (handle->node->parent->tree().state != Tree::State::live)
+    return void(request.reply_error(ESTALE));
   auto call = upcall(Upcall::Op::read, handle->node->key, request, false);
   call->handle = handle->number;
   call->offset = in->offset;

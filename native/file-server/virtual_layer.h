@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,7 @@
 namespace insitu {
 
 class Inode;
+struct Tree;
 
 // Node ids from here on are virtual; the inode table never hands them out.
 inline constexpr uint64_t kFirstVirtualNode = uint64_t{1} << 62;
@@ -55,6 +57,16 @@ class VirtualLayer {
   }
   // RMDIR of an ordinary directory succeeded.
   virtual void directory_removed(Inode& directory) = 0;
+
+  // Of a graft with programs. `prepare` comes first, and may block: `root` (O_PATH) is the backing as
+  // it was given, `identity` as of GraftRequest. `arrived`: it has its number, nobody has seen it yet, and
+  // `root` (O_PATH) is what it is served through. `left`: nothing of it is answered any more.
+  virtual void prepare(Tree& tree, int root, const std::string& backing,
+                       const std::string& identity) = 0;
+  virtual void arrived(const std::shared_ptr<Tree>& tree, int root) = 0;
+  virtual void left(const Tree& tree) = 0;
+  // A program was to be attached in a graft that has none.
+  virtual void not_granted(const Inode& directory) = 0;
 };
 
 }  // namespace insitu

@@ -15,13 +15,6 @@
 #include "virtual_files.h"
 
 namespace insitu {
-namespace {
-
-// One notice for each real entry that has a reserved name, as long as there are not too many.
-constexpr size_t kMaxNoticed = 1'024;
-
-}  // namespace
-
 VirtualFiles::VirtualFiles(std::shared_ptr<Volume> volume, ReservedNames names, Upcalls& upcalls)
     : volume_(std::move(volume)),
       names_(std::move(names)),
@@ -44,7 +37,8 @@ void VirtualFiles::remove_program(const std::string& key) {
   const ProgramPtr program = programs_.remove(key);
   if (!program) return;
   result_files_.forget(key, 0);
-  const InodePtr directory = session_->inodes().find(program->dev, program->ino);
+  const InodePtr directory =
+      session_->inodes().find(program->tree, program->dev, program->ino);
   if (!directory) return;
   session_->notifier().invalidate_entry(directory->node(), names_.compute);
   session_->notifier().invalidate_entry(directory->node(), names_.results);
@@ -70,14 +64,8 @@ bool VirtualFiles::is_reserved(std::string_view name) const {
          (name == names_.compute || name == names_.results || name == names_.query);
 }
 
-std::string VirtualFiles::key_of(const Inode& directory) const {
-  const Descriptor fd = directory.descriptor();
-  if (!fd) throw Failure(errno, "the directory cannot be opened");
-  return volume_->key_of(fd->get());
-}
-
 ProgramPtr VirtualFiles::program_of(const Inode& directory) const {
-  ProgramPtr program = programs_.find(directory.dev(), directory.ino());
+  ProgramPtr program = programs_.find(directory.tree().id, directory.dev(), directory.ino());
   // The number may belong to another directory by now.
   if (program && key_of(directory) != program->key) program.reset();
   return program;
@@ -89,15 +77,7 @@ bool VirtualFiles::backing_has(const Inode& parent, std::string_view name) {
   struct stat st;
   const std::string text(name);
   if (!fd || ::fstatat(fd->get(), text.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return false;
-  {
-    const std::lock_guard lock(mutex_);
-    if (noticed_.size() >= kMaxNoticed || !noticed_.emplace(parent.ino(), text).second) return true;
-  }
-  const std::string directory = volume_->path_of(key_of(parent)).value_or("");
-  auto call = std::make_unique<Upcall>();
-  call->op = Upcall::Op::reserved_name_taken;
-  call->key = directory.empty() ? text : directory + "/" + text;
-  upcalls_.tell(std::move(call));
+  notice(Upcall::Op::reserved_name_taken, parent, name);
   return true;
 }
 
@@ -109,7 +89,7 @@ bool VirtualFiles::exists(const Inode& parent, std::string_view name) const {
 
 bool VirtualFiles::lookup(Request& request, Inode& parent, std::string_view name) {
   if (backing_has(parent, name)) return false;
-  const uint64_t entry_ns = session_->cache_times().entry_ns;
+  const uint64_t entry_ns = parent.tree().times.entry_ns;
   const InodePtr directory = session_->inodes().find(parent.node());
   if (!directory) return false;
   if (name == names_.query) {
@@ -255,7 +235,7 @@ void VirtualFiles::rename_onto_compute(Request& request, Inode& from, std::strin
   upcalls_.forward(
       request, std::move(call),
       [this, name, directory, source = std::make_shared<UniqueFd>(std::move(source)),
-       target = to.node()](Request& waiting, const UpcallReply&) {
+       target = to.node(), tree = from.tree().id](Request& waiting, const UpcallReply&) {
         struct stat was, is;
         if (::fstat(source->get(), &was) != 0 ||
             ::fstatat(directory->get(), name.c_str(), &is, AT_SYMLINK_NOFOLLOW) != 0 ||
@@ -263,7 +243,7 @@ void VirtualFiles::rename_onto_compute(Request& request, Inode& from, std::strin
           return waiting.reply_error(ENOENT) == 0;
         if (::unlinkat(directory->get(), name.c_str(), 0) != 0)
           return waiting.reply_error(errno) == 0;
-        const InodePtr inode = session_->inodes().find(was.st_dev, was.st_ino);
+        const InodePtr inode = session_->inodes().find(tree, was.st_dev, was.st_ino);
         // Before the reply: with it the kernel takes the source's node for `.compute`.
         if (inode) {
           // It may have other names, which must go on being found.
@@ -313,7 +293,8 @@ std::vector<ReservedEntry> VirtualFiles::reserved_entries(Inode& directory) cons
 void VirtualFiles::forget(uint64_t node, uint64_t lookups) { nodes_.forget(node, lookups); }
 
 void VirtualFiles::directory_removed(Inode& directory) {
-  const ProgramPtr program = programs_.find(directory.dev(), directory.ino());
+  const ProgramPtr program =
+      programs_.find(directory.tree().id, directory.dev(), directory.ino());
   if (!program) return;
   programs_.remove(program->key);
   auto call = std::make_unique<Upcall>();

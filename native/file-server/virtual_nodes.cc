@@ -48,7 +48,8 @@ VirtualNodePtr VirtualNodes::remember_locked(const std::string& slot, VirtualKin
                                              const std::string& key, const InodePtr& parent,
                                              const std::string& name, bool kept) {
   uint64_t& id = by_slot_[slot];
-  if (id == 0) {
+  // One that was bound while its tree went stands for nothing, though the same keys may be back.
+  if (id == 0 || by_id_.at(id)->parent->tree().id != parent->tree().id) {
     id = next_++;
     auto node = std::make_shared<VirtualNode>(id, kind, key, parent, name, kept);
     node->slot_ = slot;
@@ -100,6 +101,12 @@ uint64_t VirtualNodes::results_directory(const std::string& key) const {
   const std::lock_guard lock(mutex_);
   const auto found = by_slot_.find(slot_of(VirtualKind::results, key, {}));
   return found == by_slot_.end() ? 0 : found->second;
+}
+
+void VirtualNodes::retire(const Tree& tree) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(by_slot_,
+                [&](const auto& slot) { return &by_id_.at(slot.second)->parent->tree() == &tree; });
 }
 
 void VirtualNodes::clear() {

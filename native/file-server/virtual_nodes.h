@@ -80,6 +80,8 @@ class VirtualNodes {
   bool is_sealed(const std::string& key, const std::string& name, uint64_t version) const;
   // The node of `.results` in this directory, 0 when the kernel does not know it.
   uint64_t results_directory(const std::string& key) const;
+  // Nothing of this tree is found by what it stands for any more; the kernel knows the nodes still.
+  void retire(const Tree& tree);
   size_t size() const;
   void clear();
 

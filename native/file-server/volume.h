@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -17,10 +18,28 @@
 namespace insitu {
 
 // A backing directory: names its directories by key and finds them again. All calls may block on
-// the disk, are safe from any thread, and throw Failure.
+// the disk, are safe from any thread, and throw Failure; ESTALE once it is closed.
 class Volume {
  public:
   Volume(std::string backing, size_t max_inputs);
+  // Of an open directory (O_PATH will do); `backing` is its path, for people.
+  Volume(int directory, std::string backing, size_t max_inputs);
+
+  // Nothing of it is reached any more, and it holds nothing open; calls under way end as they would.
+  void close();
+  bool is_closed() const { return closed_; }
+  // Which tree of which filesystem this is: the same after a restart, and another one's for whatever
+  // else is put at this path. At most 70 bytes of [0-9a-f-].
+  std::string fingerprint() const;
+  // Nothing is written here: the right to change a directory is what it would be if something were.
+  void serve_read_only() { read_only_ = true; }
+  // Its directories are also seen through the mount of this description of its root.
+  void seen_through(int root);
+
+  struct Place {
+    uint64_t dev;
+    uint64_t ino;
+  };
 
   const std::string& backing() const { return backing_; }
   size_t max_inputs() const { return max_inputs_; }
@@ -41,6 +60,8 @@ class Volume {
   // Of what `path`, relative to the root, leads to.
   Attributes attributes(const std::string& path);
   bool access(const std::string& key, const Principal& principal, int mode);
+  // Its numbers, which a directory keeps; without a look at the disk if it was looked at before.
+  Place place(const std::string& key);
 
   // O_PATH description of the directory as inputs are read through: a read-only, nodev, noexec
   // clone of the backing where we may make one. Throws ESTALE.
@@ -51,6 +72,16 @@ class Volume {
   std::shared_ptr<WriterRegistry> registry() const;
 
  private:
+  // Everything that it holds open, given up together.
+  struct Roots {
+    UniqueFd root;
+    uint64_t mount = 0;
+    UniqueFd reading;     // the clone's root; empty: read through root
+    UniqueFd shown;       // see seen_through
+    uint64_t shown_mount = 0;
+    int through() const { return reading ? reading.get() : root.get(); }
+  };
+
   struct Remembered {
     UniqueFd fd;  // may be empty when there were too many
     std::string path;
@@ -62,24 +93,28 @@ class Volume {
     Attributes attributes;
   };
 
+  void open(UniqueFd root);
+  std::shared_ptr<const Roots> roots() const;
   // Where the directory is now; nullopt when it is gone or outside. The descriptor is on the
   // backing's own mount.
-  std::optional<Found> find(const std::string& key);
-  std::optional<Found> find_remembered(const std::string& key, const DirectoryKey& parsed);
-  std::optional<Found> verify(UniqueFd fd);
+  std::optional<Found> find(const Roots& roots, const std::string& key);
+  std::optional<Found> find_remembered(const Roots& roots, const std::string& key,
+                                       const DirectoryKey& parsed);
+  std::optional<Found> verify(const Roots& roots, UniqueFd fd);
   void remember(const std::string& key, int fd, std::string path);
 
   const std::string backing_;
   const size_t max_inputs_;
-  UniqueFd root_;
-  uint64_t root_mount_ = 0;
-  UniqueFd reading_;  // the clone's root; empty: read through root_
+  std::atomic<bool> closed_ = false;
+  std::atomic<bool> read_only_ = false;
   bool handles_ = false;
   bool on_tmpfs_ = false;
   bool local_ = false;
   int64_t granularity_ns_ = 0;
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // guards what follows
+  std::shared_ptr<const Roots> roots_;  // null: closed
+  std::unordered_map<std::string, Place> places_;
   std::unordered_map<std::string, Remembered> remembered_;
   std::shared_ptr<WriterRegistry> registry_;
 };

@@ -44,7 +44,8 @@ Napi::Value identity_value(Napi::Env env, const Identity& identity) {
   out.Set("mtimeNs", Napi::BigInt::New(env, identity.mtime_ns));
   // What holds at no later look must not do so after a restart either: no file has this time.
   constexpr int64_t kNeverNs = -1;
-  out.Set("ctimeNs", Napi::BigInt::New(env, identity.uncertain ? kNeverNs : identity.ctime_ns));
+  const bool lasting = !identity.uncertain && identity.points == 0;
+  out.Set("ctimeNs", Napi::BigInt::New(env, lasting ? identity.ctime_ns : kNeverNs));
   return out;
 }
 
@@ -108,7 +109,7 @@ class NativeInputs : public Napi::ObjectWrap<NativeInputs> {
  private:
   Napi::Value open(const Napi::CallbackInfo& info) {
     return run_async(
-        info.Env(),
+        info.Env(), lane_of(session_->lane()),
         [session = session_, path = text(info[0])] { return session->open(path); },
         [](Napi::Env env, InputSession::Opened& opened) -> Napi::Value {
           auto out = Napi::Object::New(env);
@@ -121,7 +122,7 @@ class NativeInputs : public Napi::ObjectWrap<NativeInputs> {
 
   Napi::Value stat(const Napi::CallbackInfo& info) {
     return run_async(
-        info.Env(),
+        info.Env(), lane_of(session_->lane()),
         [session = session_, path = text(info[0])] { return session->stat(path); },
         [](Napi::Env env, const Attributes& attributes) -> Napi::Value {
           auto out = Napi::Object::New(env);
@@ -134,7 +135,7 @@ class NativeInputs : public Napi::ObjectWrap<NativeInputs> {
 
   Napi::Value list(const Napi::CallbackInfo& info) {
     return run_async(
-        info.Env(),
+        info.Env(), lane_of(session_->lane()),
         [session = session_, path = text(info[0])] { return session->list(path); },
         [](Napi::Env env, const std::vector<InputSession::Entry>& entries) -> Napi::Value {
           auto out = Napi::Array::New(env, entries.size());
@@ -161,7 +162,8 @@ class NativeInputs : public Napi::ObjectWrap<NativeInputs> {
     };
     // The look at the end may write pages back.
     const bool here = look == Look::Look && session_->is_quick();
-    return here ? run_here(info.Env(), work, convert) : run_async(info.Env(), work, convert);
+    return here ? run_here(info.Env(), work, convert) : run_async(
+        info.Env(), lane_of(session_->lane()), work, convert);
   }
 
   // One job for two answers: each way to a thread and back costs more than most looks.
@@ -178,7 +180,8 @@ class NativeInputs : public Napi::ObjectWrap<NativeInputs> {
       return Napi::Value(out);
     };
     return session_->is_quick() ? run_here(info.Env(), work, convert)
-                                : run_async(info.Env(), work, convert);
+                                : run_async(
+        info.Env(), lane_of(session_->lane()), work, convert);
   }
 
   Napi::Value identities(const Napi::CallbackInfo& info) {
@@ -192,7 +195,7 @@ class NativeInputs : public Napi::ObjectWrap<NativeInputs> {
   Napi::Value readable_mode(const Napi::CallbackInfo& info) {
     const uint32_t gid = info[0].As<Napi::Number>().Uint32Value();
     return run_async(
-        info.Env(), [session = session_, gid] { return session->readable_mode(gid); },
+        info.Env(), lane_of(session_->lane()), [session = session_, gid] { return session->readable_mode(gid); },
         [](Napi::Env env, uint32_t mode) -> Napi::Value { return Napi::Number::New(env, mode); });
   }
 
@@ -216,17 +219,21 @@ class NativeVolume : public Napi::ObjectWrap<NativeVolume> {
                        });
   }
 
+  static Napi::Value wrap(const std::shared_ptr<Volume>& volume) {
+    const Napi::Object object = constructor.New({});
+    Unwrap(object)->volume_ = volume;
+    return object;
+  }
+
   // (backing: string, maxInputs: number) => Promise<NativeVolume>
   static Napi::Value open(const Napi::CallbackInfo& info) {
     return run_async(
-        info.Env(),
+        info.Env(), lane_of(text(info[0])),
         [backing = text(info[0]), bound = info[1].As<Napi::Number>().Int64Value()] {
           return std::make_shared<Volume>(backing, static_cast<size_t>(bound));
         },
         [](Napi::Env, const std::shared_ptr<Volume>& volume) -> Napi::Value {
-          const Napi::Object object = constructor.New({});
-          Unwrap(object)->volume_ = volume;
-          return object;
+          return wrap(volume);
         });
   }
 
@@ -238,7 +245,7 @@ class NativeVolume : public Napi::ObjectWrap<NativeVolume> {
  private:
   Napi::Value key_of(const Napi::CallbackInfo& info) {
     return run_async(
-        info.Env(), [volume = volume_, path = text(info[0])] { return volume->key_of(path); },
+        info.Env(), lane_of(volume_.get()), [volume = volume_, path = text(info[0])] { return volume->key_of(path); },
         [](Napi::Env env, const std::string& key) -> Napi::Value {
           return Napi::String::New(env, key);
         });
@@ -246,7 +253,7 @@ class NativeVolume : public Napi::ObjectWrap<NativeVolume> {
 
   Napi::Value path_of(const Napi::CallbackInfo& info) {
     return run_async(
-        info.Env(), [volume = volume_, key = text(info[0])] { return volume->path_of(key); },
+        info.Env(), lane_of(volume_.get()), [volume = volume_, key = text(info[0])] { return volume->path_of(key); },
         [](Napi::Env env, const std::optional<std::string>& path) -> Napi::Value {
           if (!path) return env.Undefined();
           return Napi::String::New(env, *path);
@@ -255,7 +262,7 @@ class NativeVolume : public Napi::ObjectWrap<NativeVolume> {
 
   Napi::Value stat(const Napi::CallbackInfo& info) {
     return run_async(
-        info.Env(), [volume = volume_, key = text(info[0])] { return volume->stat(key); },
+        info.Env(), lane_of(volume_.get()), [volume = volume_, key = text(info[0])] { return volume->stat(key); },
         [](Napi::Env env, const Attributes& attributes) -> Napi::Value {
           return attributes_value(env, attributes);
         });
@@ -264,7 +271,7 @@ class NativeVolume : public Napi::ObjectWrap<NativeVolume> {
   // (key, principal, mode: bits of access(2))
   Napi::Value access(const Napi::CallbackInfo& info) {
     return run_async(
-        info.Env(),
+        info.Env(), lane_of(volume_.get()),
         [volume = volume_, key = text(info[0]), principal = principal_of(info[1]),
          mode = info[2].As<Napi::Number>().Int32Value()] {
           return volume->access(key, principal, mode);
@@ -281,7 +288,7 @@ class NativeVolume : public Napi::ObjectWrap<NativeVolume> {
       bool may_change;
     };
     return run_async(
-        info.Env(),
+        info.Env(), lane_of(volume_.get()),
         [volume = volume_, key = text(info[0]), principal = principal_of(info[1])] {
           return Survey{volume->path_of(key), volume->stat(key),
                         volume->access(key, principal, W_OK | X_OK)};
@@ -303,7 +310,7 @@ class NativeVolume : public Napi::ObjectWrap<NativeVolume> {
         restored.push_back(identity_of(array.Get(at).As<Napi::Object>()));
     }
     return run_async(
-        info.Env(),
+        info.Env(), lane_of(volume_.get()),
         [volume = volume_, key = text(info[0]), principal = principal_of(info[1]),
          restored = std::move(restored)]() mutable {
           // ESTALE rather than a session of nothing; and the right is looked at again at each run.
@@ -337,6 +344,8 @@ void register_volume(Napi::Env env, Napi::Object exports) {
   NativeVolume::constructor.SuppressDestruct();
   exports.Set("openVolume", Napi::Function::New(env, NativeVolume::open));
 }
+
+Napi::Value volume_value(const std::shared_ptr<Volume>& volume) { return NativeVolume::wrap(volume); }
 
 std::shared_ptr<Volume> volume_of(const Napi::Value& value) {
   if (!is_tagged(value, kVolumeTag)) throw Napi::TypeError::New(value.Env(), "not a volume");

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace insitu {
 
@@ -12,14 +14,18 @@ struct Writers {
   bool ever_read_write = false;
 };
 
-// What validation asks a mount of its own volume. Called from any thread.
+// What a look at inputs asks the mount about their own tree. Called from any thread.
 class WriterRegistry {
  public:
   virtual ~WriterRegistry() = default;
   virtual Writers writers(uint64_t dev, uint64_t ino) = 0;
   // Writes back what the kernel caches for the mount's node of this file, and waits for it.
   virtual void write_back(uint64_t dev, uint64_t ino) = 0;
-  // No other process than through this mount changes the volume.
+  // Whether a graft stands there: what is in the directory is another tree's.
+  virtual bool is_covered(uint64_t dev, uint64_t ino) = 0;
+  // Names in this directory at which grafts stand, in order.
+  virtual std::vector<std::string> points_in(uint64_t dev, uint64_t ino) = 0;
+  // No other process than through this mount changes the tree.
   virtual bool exclusive() const = 0;
 };
 

@@ -1,5 +1,6 @@
 import type { GraftOptions, GraftStatistics } from '../file-server/types.ts'
 import type { NativeVirtualFiles } from './virtual.ts'
+import type { NativeVolume } from './volume.ts'
 
 /** What `native/file-server` exports. */
 export interface FileServerAddon {
@@ -51,8 +52,10 @@ export interface NativeFileServer {
     path: string,
     name: string,
     backing: string,
-    options: GraftOptions,
+    options: GraftOptions & { readonly identity: string },
   ): Promise<number>
+  /** Of a graft that has programs; keys of its directories are `prefix` and the volume's key. */
+  graftPrograms(graft: number): { prefix: string; volume: NativeVolume } | undefined
   revoke(graft: number): Promise<void>
   /** Detaches; resolves when no thread is left. */
   stop(): Promise<void>

@@ -10,7 +10,9 @@ import type { NativeInputs, NativeVolume } from './volume.ts'
 
 /** What comes up, beside requests that await a reply. */
 export type NativeRequest =
-  VirtualRequest | { readonly op: 'reserved-name-taken'; readonly path: string }
+  | VirtualRequest
+  | { readonly op: 'reserved-name-taken'; readonly path: string }
+  | { readonly op: 'compute-not-granted'; readonly path: string }
 
 export interface NativePublishedSet extends Omit<PublishedSet, 'inputs'> {
   /** Undefined: never validated natively, so each look is resolved. */

@@ -1,14 +1,16 @@
 /** The grafts of one mount, by keys: which tree a directory is in, and where. */
+import { hash } from 'node:crypto'
 import path from 'node:path'
 
 import type { NativeFileServer } from '../addon/file-server.ts'
 import { VfsError } from '../errors.ts'
 import { toVfsError } from './native-error.ts'
-import type { DirectoryKey, GraftOptions, Volume } from './types.ts'
-import { openVolume } from './volume.ts'
+import type { DirectoryKey, GraftOptions, GraftStatistics, TreeWatcher, Volume } from './types.ts'
+import { openVolume, volumeOver } from './volume.ts'
 
-/** Directories have a key in their own tree; this says which graft that is. */
-const KEY_IN_GRAFT = /^g:(\d+):(.+)$/
+/** Directories have a key in their own tree; what stands before it says which tree that is. */
+const KEY_IN_GRAFT = /^(g:[^:]*:[^:]*:)(.+)$/s
+const IDENTITY = /^[A-Za-z0-9._-]{1,128}$/
 
 interface Place {
   /** 0: the volume. */
@@ -17,19 +19,38 @@ interface Place {
 }
 
 interface Tree {
+  readonly id: number
   readonly backing: string
-  /** Opened when a key in it is asked for, since it holds the tree busy. */
-  volume: Promise<Volume> | undefined
+  readonly prefix: string
+  /** Where programs read; undefined: it has none. */
+  readonly programs: Volume | undefined
+  /** Of one without programs: opened when a key in it is asked for, since it holds the tree busy. */
+  opened: Promise<Volume> | undefined
+  /** On its way out: its keys are of nothing any more. */
+  leaving: boolean
+}
+
+/** A directory in a graft that has programs. */
+export interface InGraft {
+  readonly volume: Volume
+  readonly prefix: string
+  /** In that volume. */
+  readonly key: DirectoryKey
 }
 
 export class Grafts {
   readonly #volume: Volume
   readonly #native: NativeFileServer
   readonly #trees = new Map<number, Tree>()
+  #watcher: TreeWatcher | undefined
 
   constructor(volume: Volume, native: NativeFileServer) {
     this.#volume = volume
     this.#native = native
+  }
+
+  watch(watcher: TreeWatcher): void {
+    this.#watcher = watcher
   }
 
   async graft(
@@ -43,64 +64,153 @@ export class Grafts {
     const { quotaBytes } = options
     if (quotaBytes !== undefined && !(Number.isSafeInteger(quotaBytes) && quotaBytes >= 0))
       throw new VfsError('EINVAL', `a quota is a number of bytes, not ${quotaBytes}`)
+    const identity = options.identity ?? hash('sha256', backing, 'hex').slice(0, 32)
+    if (!IDENTITY.test(identity))
+      throw new VfsError('EINVAL', `no identity that a graft can have: ${JSON.stringify(identity)}`)
     const place = await this.#find(directory)
+    let id: number
     try {
-      const graft = await this.#native.graft(place.tree, place.path, name, backing, options)
-      this.#trees.set(graft, { backing, volume: undefined })
-      return graft
+      id = await this.#native.graft(place.tree, place.path, name, backing, { ...options, identity })
     } catch (error) {
       throw toVfsError(error)
     }
+    const programs = this.#native.graftPrograms(id)
+    const tree: Tree = {
+      id,
+      backing,
+      prefix: programs?.prefix ?? `g:#${id}::`,
+      programs: programs && volumeOver(programs.volume, backing),
+      opened: undefined,
+      leaving: false,
+    }
+    this.#trees.set(id, tree)
+    if (programs !== undefined) await this.#watcher?.arrived(memberOf(tree))
+    return id
   }
 
   async keyOf(graft: number, below: string): Promise<DirectoryKey> {
-    const volume = await this.#open(graft)
-    if (volume === undefined) throw new VfsError('ENOENT', `there is no graft ${graft}`)
-    return `g:${graft}:${await volume.keyOf(below)}`
+    const tree = this.#trees.get(graft)
+    if (tree === undefined) throw new VfsError('ENOENT', `there is no graft ${graft}`)
+    return tree.prefix + (await (await volumeIn(tree)).keyOf(below))
   }
 
   async revoke(graft: number): Promise<void> {
+    const going = this.#withInner(graft)
+    // One that can be revoked goes for certain, so its runs end while the kernel forgets it.
+    const certain = going.every(({ revocable }) => revocable)
+    const trees = going.flatMap(({ id }) => this.#trees.get(id) ?? [])
+    const left = certain ? trees.map((tree) => this.#leave(tree)) : []
     try {
       await this.#native.revoke(graft)
     } catch (error) {
       throw toVfsError(error)
     } finally {
-      // Those that stood in it went as well.
-      const left = new Set(this.#native.statistics().grafts.map(({ id }) => id))
+      await Promise.all(left)
+      const standing = new Set(this.#native.statistics().grafts.map(({ id }) => id))
       await Promise.all(
-        [...this.#trees].filter(([id]) => !left.has(id)).map(([id]) => this.#close(id)),
+        [...this.#trees.values()].map((tree) =>
+          standing.has(tree.id) ? this.#stay(tree) : this.#drop(tree),
+        ),
       )
     }
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#trees.keys()].map((graft) => this.#close(graft)))
+    await Promise.all([...this.#trees.values()].map(closeVolume))
+    this.#trees.clear()
   }
 
-  #open(graft: number): Promise<Volume> | undefined {
-    const tree = this.#trees.get(graft)
-    if (tree !== undefined) tree.volume ??= openVolume(tree.backing)
-    return tree?.volume
+  /** Undefined: it is in the volume. */
+  find(key: DirectoryKey): InGraft | undefined {
+    const [, prefix, rest] = KEY_IN_GRAFT.exec(key) ?? []
+    if (prefix === undefined || rest === undefined) return undefined
+    for (const tree of this.#trees.values())
+      if (tree.prefix === prefix && tree.programs !== undefined && !tree.leaving)
+        return { volume: tree.programs, prefix, key: rest }
+    throw new VfsError('ESTALE', 'the directory is in a graft that is not there')
   }
 
-  async #close(graft: number): Promise<void> {
-    const volume = this.#trees.get(graft)?.volume
-    this.#trees.delete(graft)
-    const opened = await volume?.catch(() => undefined)
-    opened?.close()
+  /** Of what is at `place` in the mount; undefined: it is in the volume. */
+  async keyAt(place: string): Promise<DirectoryKey | undefined> {
+    const all = this.#native.statistics().grafts
+    let best: { id: number; point: string } | undefined
+    for (const { id } of all) {
+      const point = pointOf(id, all)
+      const inside = place === point || place.startsWith(`${point}/`)
+      if (inside && point.length > (best?.point.length ?? -1)) best = { id, point }
+    }
+    return best && this.keyOf(best.id, place.slice(best.point.length + 1))
+  }
+
+  /** Of the tree's root, in the mount. */
+  pointOf(prefix: string): string {
+    const all = this.#native.statistics().grafts
+    const tree = [...this.#trees.values()].find((each) => each.prefix === prefix)
+    return tree === undefined ? '' : pointOf(tree.id, all)
+  }
+
+  async #leave(tree: Tree): Promise<void> {
+    if (tree.leaving) return
+    tree.leaving = true
+    if (tree.programs === undefined) return
+    const why = new VfsError('ESTALE', 'the tree was taken out of the mount')
+    await this.#watcher?.leaving(memberOf(tree), why)
+  }
+
+  /** It was to go and did not. */
+  async #stay(tree: Tree): Promise<void> {
+    if (!tree.leaving) return
+    tree.leaving = false
+    if (tree.programs !== undefined) await this.#watcher?.arrived(memberOf(tree))
+  }
+
+  async #drop(tree: Tree): Promise<void> {
+    this.#trees.delete(tree.id)
+    await this.#leave(tree)
+    await closeVolume(tree)
+  }
+
+  #withInner(graft: number): GraftStatistics[] {
+    const going: GraftStatistics[] = []
+    for (const each of this.#native.statistics().grafts)
+      if (each.id === graft || going.some(({ id }) => id === each.within)) going.push(each)
+    return going
   }
 
   async #find(directory: DirectoryKey): Promise<Place> {
-    const [, graft, key] = KEY_IN_GRAFT.exec(directory) ?? []
-    if (graft === undefined) {
+    const [, prefix, key] = KEY_IN_GRAFT.exec(directory) ?? []
+    if (prefix === undefined) {
       const found = await this.#volume.pathOf(directory)
       if (found !== undefined) return { tree: 0, path: found }
     }
     // A bare key may be that of a volume that somebody opened on a graft's backing.
-    for (const tree of graft === undefined ? this.#trees.keys() : [Number(graft)]) {
-      const found = await (await this.#open(tree))?.pathOf(key ?? directory)
-      if (found !== undefined) return { tree, path: found }
+    for (const tree of this.#trees.values()) {
+      if (prefix !== undefined && prefix !== tree.prefix) continue
+      const found = await (await volumeIn(tree)).pathOf(key ?? directory)
+      if (found !== undefined) return { tree: tree.id, path: found }
     }
     throw new VfsError('ESTALE', 'the directory to graft into is gone')
   }
+}
+
+function memberOf({ prefix }: Tree): (key: DirectoryKey) => boolean {
+  return (key) => key.startsWith(prefix)
+}
+
+function volumeIn(tree: Tree): Promise<Volume> {
+  if (tree.programs !== undefined) return Promise.resolve(tree.programs)
+  tree.opened ??= openVolume(tree.backing)
+  return tree.opened
+}
+
+async function closeVolume(tree: Tree): Promise<void> {
+  tree.programs?.close()
+  const opened = await tree.opened?.catch(() => undefined)
+  opened?.close()
+}
+
+function pointOf(graft: number, all: readonly GraftStatistics[]): string {
+  const found = all.find(({ id }) => id === graft)
+  if (found === undefined) return ''
+  return found.within === 0 ? found.path : `${pointOf(found.within, all)}/${found.path}`
 }

@@ -3,6 +3,7 @@ import { addon } from '../addon/index.ts'
 import type { NativeFileServer } from '../addon/file-server.ts'
 import type { NativePublishedSet, NativeVirtualFiles } from '../addon/virtual.ts'
 import { VfsError } from '../errors.ts'
+import { Forest } from './forest.ts'
 import { Grafts } from './grafts.ts'
 import { toVfsError } from './native-error.ts'
 import { negotiatedOf, startNative } from './native-mount.ts'
@@ -16,6 +17,7 @@ import type {
   Publication,
   PublishedSet,
   Statistics,
+  TreeWatcher,
   Volume,
 } from './types.ts'
 export { unmountDetached } from './native-mount.ts'
@@ -72,11 +74,11 @@ class NativeServer implements FileServer {
   #ended: Promise<void> | undefined
 
   constructor(volume: Volume, native: NativeFileServer, files: NativeVirtualFiles) {
-    this.volume = volume
     this.negotiated = negotiatedOf(native)
     this.#native = native
     this.#files = files
     this.#grafts = new Grafts(volume, native)
+    this.volume = new Forest(volume, this.#grafts)
   }
 
   setProgram(directory: DirectoryKey, entry: ProgramEntry | undefined): void {
@@ -114,6 +116,10 @@ class NativeServer implements FileServer {
 
   revoke(graft: number): Promise<void> {
     return this.#grafts.revoke(graft)
+  }
+
+  watchTrees(watcher: TreeWatcher): void {
+    this.#grafts.watch(watcher)
   }
 
   statistics(): Statistics {

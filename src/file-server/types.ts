@@ -6,8 +6,11 @@
  * read a volume as a principal (`Volume`, `InputSession`).
  */
 
-/** Names a directory of one volume by identity (file handle or device, ino and birth time), never by
- * path: stable over renames and restarts. Opaque; at most 300 bytes of [A-Za-z0-9:._-]. */
+import type { VfsError } from '../errors.ts'
+
+/** Names a directory of a mount by identity, never by path: which tree it is in (the volume, or a graft
+ * as `GraftOptions.identity` says), and file handle or device, ino and birth time in there. Stable over
+ * renames, restarts, and grafts that go and come back. Opaque; at most 500 bytes of [A-Za-z0-9:._#-]. */
 export type DirectoryKey = string
 
 /** On whose rights something is done. Groups are the supplementary ones. */
@@ -96,9 +99,12 @@ export interface DirectorySurvey extends DirectoryAttributes {
   readonly mayChange: boolean
 }
 
-/** A backing directory, read as a principal. Needs no mount. */
+/** A backing directory, read as a principal; of a mount, with the trees that are grafted into it. Needs
+ * no mount. Keys of a tree that is not there, or not any more, are ESTALE. */
 export interface Volume {
   readonly backing: string
+  /** Whether the tree of this key is there. */
+  knows(key: DirectoryKey): boolean
   /** ENOENT, ENOTDIR, EXDEV as VfsError. `path` is relative to the volume's root, '' is the root. */
   keyOf(path: string): Promise<DirectoryKey>
   /** Path relative to the volume's root where the directory is now; undefined if it is gone. */
@@ -263,6 +269,8 @@ export interface MountOptions {
 export type Notice =
   /** A real entry has a reserved name and wins. */
   | { kind: 'reserved-name-taken'; path: string }
+  /** Somebody tried to attach a program in a graft that is granted without. */
+  | { kind: 'compute-not-granted'; path: string }
   /** The connection ended: unmounted by somebody, aborted, or the device failed. */
   | { kind: 'ended'; reason: string }
 
@@ -301,6 +309,14 @@ export interface GraftOptions {
   readonly revocable: boolean
   /** What its files may occupy in all, with what is there already; beyond that, EDQUOT. */
   readonly quotaBytes: number | undefined
+  /** Whether programs may be attached in it, and queries asked; else EACCES. */
+  readonly compute: boolean
+  /**
+   * What the tree is called for whoever grants it, as the name of a volume: 1 to 128 of [A-Za-z0-9._-].
+   * Programs in it are found again when the same directory of the same filesystem is grafted under the same
+   * identity. EEXIST while that is there already. Undefined: made from the backing's path.
+   */
+  readonly identity?: string | undefined
 }
 
 export interface GraftStatistics {
@@ -312,10 +328,19 @@ export interface GraftStatistics {
   readonly backing: string
   readonly readOnly: boolean
   readonly revocable: boolean
+  readonly compute: boolean
   readonly nodes: number
   readonly openHandles: number
   readonly quotaBytes: number | undefined
   readonly usedBytes: number | undefined
+}
+
+/** Hears of trees with programs that come and go. `has`: whether this key is of that tree. */
+export interface TreeWatcher {
+  /** Resolves once its programs are known. */
+  arrived(has: (key: DirectoryKey) => boolean): Promise<void>
+  /** Resolves once nothing reads it any more. `why` is for those who wait. */
+  leaving(has: (key: DirectoryKey) => boolean, why: VfsError): Promise<void>
 }
 
 export interface FileServer {
@@ -333,8 +358,8 @@ export interface FileServer {
    * another graft (`graftKey`). Resolves with the graft's number once the kernel shows it. VfsError:
    * ENOENT, ENOTDIR (no such directory or backing, or the name is taken by something else),
    * ENOTEMPTY (something is in the directory of that name), EEXIST (a graft stands there), EINVAL
-   * (a name that cannot be, a backing that overlaps the volume's, another graft's or the mount),
-   * ESTALE (the directory is gone).
+   * (a name or identity that cannot be, a backing that overlaps the volume's, another graft's or the
+   * mount), ESTALE (the directory is gone).
    */
   graft(
     directory: DirectoryKey,
@@ -342,7 +367,8 @@ export interface FileServer {
     backing: string,
     options: GraftOptions,
   ): Promise<number>
-  /** The key of a directory inside a graft, to graft into; '' is its root. Good for nothing else. */
+  /** The key of a directory inside a graft, '' for its root. Of one without programs it is good for
+   * grafting only. */
   graftKey(graft: number, path: string): Promise<DirectoryKey>
   /**
    * Takes a graft away, and those inside it first. Resolves when nothing of it can be reached any
@@ -350,6 +376,8 @@ export interface FileServer {
    * (not revocable, and something is open in it).
    */
   revoke(graft: number): Promise<void>
+  /** From now on; at most one. */
+  watchTrees(watcher: TreeWatcher): void
   statistics(): Statistics
   /** Lazy detach, then end. Waiters get ENOTCONN. Resolves when no thread is left. */
   unmount(): Promise<void>

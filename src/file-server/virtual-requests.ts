@@ -27,8 +27,8 @@ export class VirtualRequests {
   /** Never throws. */
   dispatch(id: number, request: NativeRequest | undefined): void {
     if (request === undefined) this.#waiting.get(id)?.abort()
-    else if (request.op === 'reserved-name-taken')
-      this.#onNotice({ kind: 'reserved-name-taken', path: request.path })
+    else if (request.op === 'reserved-name-taken' || request.op === 'compute-not-granted')
+      this.#onNotice({ kind: request.op, path: request.path })
     else void this.#handle(id, request)
   }
 

@@ -28,6 +28,11 @@ export async function openVolume(backing: string, options: VolumeOptions = {}): 
   return new DirectoryVolume(backing, await vfs(addon.openVolume(backing, maxInputs)))
 }
 
+/** Of a volume that the file server opened. */
+export function volumeOver(native: NativeVolume, backing: string): Volume {
+  return new DirectoryVolume(backing, native)
+}
+
 const ACCESS_BITS = { r: 4, w: 2, x: 1, rx: 5, wx: 3 } as const
 
 class DirectoryVolume implements Volume {
@@ -37,6 +42,11 @@ class DirectoryVolume implements Volume {
   constructor(backing: string, native: NativeVolume) {
     this.backing = backing
     this.#native = native
+  }
+
+  /** Keys of other trees begin with their name. */
+  knows(key: DirectoryKey): boolean {
+    return !key.startsWith('g:')
   }
 
   keyOf(path: string): Promise<DirectoryKey> {

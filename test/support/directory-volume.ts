@@ -39,6 +39,10 @@ export class DirectoryVolume implements Volume {
     this.backing = backing
   }
 
+  knows(): boolean {
+    return true
+  }
+
   async keyOf(relative: string): Promise<DirectoryKey> {
     return keyOf(await fs.stat(path.join(this.backing, relative), { bigint: true }))
   }

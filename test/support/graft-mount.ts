@@ -6,6 +6,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 
+import type { ProgramSummary } from '../../src/compute/types.ts'
 import type { Statistics } from '../../src/file-server/types.ts'
 import { whyNoFuse } from './scratch-mount.ts'
 
@@ -15,6 +16,8 @@ export interface GraftMountOptions {
   readonly below?: string
   /** Soft limit of descriptors of the server. */
   readonly descriptors?: number
+  /** With programs: the engine, the sandbox, and virtual files. */
+  readonly compute?: boolean
 }
 
 export interface GraftRequest {
@@ -26,11 +29,15 @@ export interface GraftRequest {
   readonly readOnly?: boolean
   readonly revocable?: boolean
   readonly quotaBytes?: number
+  readonly compute?: boolean
+  readonly identity?: string
 }
 
 export type GraftCommand =
   | ({ readonly do: 'graft' } & GraftRequest)
   | { readonly do: 'revoke'; readonly graft: number }
+  | { readonly do: 'programs' }
+  | { readonly do: 'keyOf'; readonly at: string }
   | { readonly do: 'statistics' }
 
 /** What the server refused, as it came over. */
@@ -55,6 +62,14 @@ export interface GraftMount extends AsyncDisposable {
   graft(request: GraftRequest): Promise<number>
   revoke(graft: number): Promise<void>
   statistics(): Promise<Statistics>
+  /** What is attached, where it is now. */
+  programs(): Promise<ProgramSummary[]>
+  /** Of a path in the mount. */
+  keyOf(at: string): Promise<string>
+  /** Ends the server, by SIGKILL if `killed`, and starts another one over the same directories and state. */
+  restart(killed?: boolean): Promise<void>
+  /** Messages of the log, those of servers that ended included. */
+  readonly log: readonly string[]
   close(): Promise<void>
 }
 
@@ -75,67 +90,121 @@ export async function graftMount(options: GraftMountOptions = {}): Promise<Graft
     mounted.push(folder)
     return folder
   }
-  const [backing, mountPoint] = [tree('backing'), tree('mount')]
+  const [backing, mountPoint, state] = [tree('backing'), tree('mount'), tree('state')]
+  const log: string[] = []
+  let served: Served | undefined
+  const start = async (): Promise<void> => {
+    served = await serve([backing, mountPoint, state], options, log)
+  }
+  const stop = async (killed: boolean): Promise<void> => {
+    await served?.end(killed)
+    served = undefined
+    // Only after a crash is there anything left to detach.
+    spawnSync('umount', ['-l', mountPoint], { stdio: 'ignore' })
+  }
+  const close = async (): Promise<void> => {
+    await stop(false)
+    for (const folder of mounted.toReversed()) spawnSync('umount', ['-l', folder])
+    rmSync(scratch, { recursive: true, force: true })
+  }
+  let closed: Promise<void> | undefined
+  const closeOnce = (): Promise<void> => (closed ??= close())
+  try {
+    await start()
+  } catch (error) {
+    await closeOnce()
+    throw error
+  }
+  const running = (): Served => {
+    if (served === undefined) throw new Error('no server runs')
+    return served
+  }
+  const ask = (command: GraftCommand): Promise<unknown> => running().ask(command)
+  return {
+    scratch,
+    backing,
+    mountPoint,
+    get child() {
+      return running().child
+    },
+    log,
+    tree,
+    tmpfs,
+    graft: async (request) => (await ask({ do: 'graft', ...request })) as number,
+    revoke: async (graft) => void (await ask({ do: 'revoke', graft })),
+    statistics: async () => (await ask({ do: 'statistics' })) as Statistics,
+    programs: async () => (await ask({ do: 'programs' })) as ProgramSummary[],
+    keyOf: async (at) => (await ask({ do: 'keyOf', at })) as string,
+    restart: async (killed = false) => {
+      await stop(killed)
+      await start()
+    },
+    close: closeOnce,
+    [Symbol.asyncDispose]: closeOnce,
+  }
+}
+
+interface Served {
+  readonly child: ChildProcess
+  ask(command: GraftCommand): Promise<unknown>
+  end(killed: boolean): Promise<void>
+}
+
+async function serve(
+  folders: readonly string[],
+  options: GraftMountOptions,
+  log: string[],
+): Promise<Served> {
   const limit = options.descriptors
   const [program, args] =
     limit === undefined
       ? [process.execPath, []]
       : ['prlimit', [`--nofile=${limit}:${limit}`, process.execPath]]
-  const child = fork(server, [backing, mountPoint, JSON.stringify(options)], {
+  const child = fork(server, [...folders, JSON.stringify(options)], {
     execPath: program,
     execArgv: args,
   })
   const waiting = new Map<number, PromiseWithResolvers<unknown>>()
   const ready = Promise.withResolvers<unknown>()
   waiting.set(0, ready)
-  child.on('message', (answer: { id: number; result: unknown; error?: { text: string } }) => {
-    const promise = waiting.get(answer.id)
-    waiting.delete(answer.id)
-    if (answer.error === undefined) promise?.resolve(answer.result)
-    else promise?.reject(new Refused(answer.error))
-  })
+  child.on(
+    'message',
+    (answer: { id: number; result: unknown; error?: { text: string }; log?: string }) => {
+      if (answer.log !== undefined) return void log.push(answer.log)
+      const promise = waiting.get(answer.id)
+      waiting.delete(answer.id)
+      if (answer.error === undefined) promise?.resolve(answer.result)
+      else promise?.reject(new Refused(answer.error))
+    },
+  )
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   void exited.then(() => {
     for (const promise of waiting.values()) promise.reject(new Error('the server ended'))
   })
-  let closed: Promise<void> | undefined
-  const close = async (): Promise<void> => {
-    if (child.connected) child.disconnect()
-    const timer = setTimeout(() => child.kill('SIGKILL'), 20_000)
-    await exited
-    clearTimeout(timer)
-    // Only after a crash is there anything left to detach.
-    spawnSync('umount', ['-l', mountPoint], { stdio: 'ignore' })
-    for (const folder of mounted.toReversed()) spawnSync('umount', ['-l', folder])
-    rmSync(scratch, { recursive: true, force: true })
+  let last = 0
+  const served: Served = {
+    child,
+    ask: async (command) => {
+      const promise = Promise.withResolvers<unknown>()
+      waiting.set(++last, promise)
+      child.send({ id: last, ...command })
+      return promise.promise
+    },
+    end: async (killed) => {
+      if (killed) child.kill('SIGKILL')
+      else if (child.connected) child.disconnect()
+      const timer = setTimeout(() => child.kill('SIGKILL'), 20_000)
+      await exited
+      clearTimeout(timer)
+    },
   }
-  const closeOnce = (): Promise<void> => (closed ??= close())
   try {
     await ready.promise
   } catch (error) {
-    await closeOnce()
+    await served.end(true)
     throw error
   }
-  let last = 0
-  const ask = async (command: GraftCommand): Promise<unknown> => {
-    const promise = Promise.withResolvers<unknown>()
-    waiting.set(++last, promise)
-    child.send({ id: last, ...command })
-    return promise.promise
-  }
-  return {
-    scratch,
-    backing,
-    mountPoint,
-    child,
-    tree,
-    tmpfs,
-    graft: async (request) => (await ask({ do: 'graft', ...request })) as number,
-    revoke: async (graft) => void (await ask({ do: 'revoke', graft })),
-    statistics: async () => (await ask({ do: 'statistics' })) as Statistics,
-    close: closeOnce,
-    [Symbol.asyncDispose]: closeOnce,
-  }
+  return served
 }
 
 /** As mountSuite, for mounts that have grafts; those need root. */

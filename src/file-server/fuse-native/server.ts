@@ -81,6 +81,9 @@ class FuseNativeServer implements FileServer {
     return this.graft().then(() => {})
   }
 
+  /** There are no grafts. */
+  watchTrees(): void {}
+
   statistics(): Statistics {
     return this.#session.statistics(this.#virtual.requests)
   }
