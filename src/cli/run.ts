@@ -149,4 +149,5 @@ const EXIT_OF_FAILURE: Record<RunFailure['kind'], ExitCode> = {
   cancelled: EXIT.interrupted,
   store: EXIT.failed,
   rights: EXIT.failed,
+  revoked: EXIT.failed,
 }

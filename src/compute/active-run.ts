@@ -22,6 +22,8 @@ export interface ActiveRun {
   readonly waiters: Waiters<RunEnd>
   /** The program is attached: what comes of the run may show. Never rejects. */
   readonly accepted: PromiseWithResolvers<void>
+  /** Its worker is done or dead. Never rejects. */
+  ended: Promise<void>
 }
 
 /** What of a program's record its runs depend on. */
@@ -50,5 +52,6 @@ export function newRun(job: RunJob, ticket: Ticket, logBytes: number): ActiveRun
     abort: new AbortController(),
     waiters: new Set(),
     accepted: Promise.withResolvers<void>(),
+    ended: Promise.resolve(),
   }
 }

@@ -228,6 +228,7 @@ export class AttachedProgram {
     const ended = this.#execute(active, source, onCompiled).then((end) => {
       for (const wake of active.waiters) wake(end)
     })
+    active.ended = ended
     this.#engine.background('a run', ended)
   }
 
@@ -461,6 +462,17 @@ export class AttachedProgram {
     this.#failure?.inputs.close()
     this.#failure = undefined
     this.#publish(undefined, undefined)
+  }
+
+  /** Its tree goes, and it may come back with it. Resolves when nothing of it reads there any more. */
+  async leave(why: VfsError): Promise<void> {
+    const active = this.#active
+    if (active !== undefined) {
+      const error = runError('revoked', `ESTALE: ${why.message} while the program ran`)
+      this.#note('failed', active.startedAtMs, undefined, error, active.log)
+    }
+    this.end(why)
+    await active?.ended
   }
 
   #supersede(): void {

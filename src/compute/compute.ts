@@ -13,20 +13,14 @@ import type {
   Volume,
 } from '../file-server/types.ts'
 import { VfsError } from '../errors.ts'
-import type {
-  CheckOutcome,
-  GuestError,
-  RunLimits,
-  RunResult,
-  Sandbox,
-  Usage,
-} from '../sandbox/types.ts'
+import type { GuestError, RunLimits, RunResult, Sandbox, Usage } from '../sandbox/types.ts'
 import { chooseAnswer } from './answer.ts'
-import type { Trial } from './active-run.ts'
-import { AttachedProgram } from './attached-program.ts'
+import type { AttachedProgram } from './attached-program.ts'
+import { checkSize, compileError } from './compile.ts'
 import { Database, type ProgramRecord } from './database.ts'
 import type { Engine, Log } from './engine.ts'
 import { runOnce, type Once } from './run-once.ts'
+import { entryOf, Programs } from './programs.ts'
 import { describeError, describeInputPaths, describeStatus } from './report.ts'
 import { readResult, writeResults } from './result-files.ts'
 import { ResultsStore, type StoreOptions } from './results-store.ts'
@@ -46,7 +40,7 @@ import type {
 export interface ComputeOptions {
   readonly volume: Volume
   /** Undefined: nothing is mounted. Used from `start` on. */
-  readonly fileServer?: Pick<FileServer, 'setProgram' | 'publish'> | undefined
+  readonly fileServer?: Pick<FileServer, 'setProgram' | 'publish' | 'watchTrees'> | undefined
   readonly sandbox: Sandbox
   /** Of this volume alone; made if it is not there. */
   readonly stateDirectory: string
@@ -59,30 +53,29 @@ export interface ComputeOptions {
 
 /** How long a start waits for stored results, so that those of a few programs are there at once. */
 const RESTORE_WAIT_MS = 250
-/** Directories looked up, and sets restored, at a time. */
-const RESTORES_AT_ONCE = 8
-/** A directory may come back: a disk that is mounted later, a backup that is played back. */
-const MISSING_GRACE_MS = 30 * 24 * 3600 * 1000
 
 export class ProgramEngine implements Compute {
   readonly #options: ComputeOptions
   readonly #bounds: ComputeLimits
-  readonly #programs = new Map<DirectoryKey, AttachedProgram>()
   /** Attaching and detaching in one directory: the last one wins. */
   readonly #turns = new Turns<DirectoryKey>()
   readonly #background = new Set<Promise<unknown>>()
   readonly #inputTexts = new WeakMap<readonly InputIdentity[], string>()
-  #started: Engine | undefined
+  #started: { readonly engine: Engine; readonly programs: Programs } | undefined
 
   constructor(options: ComputeOptions) {
     this.#options = options
     this.#bounds = options.bounds ?? DEFAULT_COMPUTE_LIMITS
   }
 
-  get #engine(): Engine {
+  get #running(): { readonly engine: Engine; readonly programs: Programs } {
     if (this.#started === undefined)
       throw new VfsError('ECANCELED', 'programs cannot be used before the start or after the end')
     return this.#started
+  }
+
+  get #engine(): Engine {
+    return this.#running.engine
   }
 
   // ---- start and end -------------------------------------------------------------------------
@@ -95,80 +88,31 @@ export class ProgramEngine implements Compute {
     )
     try {
       const store = new ResultsStore(path.join(stateDirectory, 'results'), this.#options.store)
-      this.#started = {
+      const engine: Engine = {
         volume,
         fileServer,
         sandbox,
         database,
         store,
         scheduler: new Scheduler(this.#bounds),
+        once: new Set(),
         tenant,
         limits,
         log,
         background: (what, work) => this.#track(what, work),
       }
       await store.open()
-      this.#load()
-      await store.removeOthers(this.#programs.keys())
+      const programs = new Programs(engine)
+      this.#started = { engine, programs }
+      await programs.load()
     } catch (error) {
       this.#started = undefined
       database.close()
       throw error
     }
-    const restored = this.#restoreAll()
+    const restored = this.#running.programs.restore()
     this.#track('restoring results', restored)
     await Promise.race([restored, sleep(RESTORE_WAIT_MS, undefined, { ref: false })])
-  }
-
-  #load(): void {
-    const { database } = this.#engine
-    const now = Date.now()
-    database.dropVersions(now - MISSING_GRACE_MS)
-    const states = database.states()
-    const versions = database.versions()
-    for (const record of database.programs()) {
-      const { key, missingSinceMs } = record
-      if (missingSinceMs !== undefined && missingSinceMs < now - MISSING_GRACE_MS) {
-        database.detach(key)
-        continue
-      }
-      const state = states.get(key) ?? 'idle'
-      const version = versions.get(key) ?? 0
-      this.#programs.set(
-        key,
-        new AttachedProgram(this.#engine, record, { state, version, restored: false }),
-      )
-      this.#announce(record)
-    }
-  }
-
-  async #restoreAll(): Promise<void> {
-    await inParallel([...this.#programs.values()], RESTORES_AT_ONCE, (program) =>
-      this.#restore(program).catch((error: unknown) => {
-        const { path: where } = program.record
-        this.#options.log.warn({ path: where, err: error }, 'stored results are not usable')
-      }),
-    )
-  }
-
-  async #restore(program: AttachedProgram): Promise<void> {
-    if (this.#started === undefined) return
-    const { volume, database } = this.#started
-    const { key, path: known, missingSinceMs } = program.record
-    const found = await volume.pathOf(key)
-    if (found === undefined ? missingSinceMs === undefined : found !== known || missingSinceMs)
-      database.located(key, found, Date.now())
-    if (found !== undefined) await program.restore()
-  }
-
-  #announce(record: ProgramRecord): void {
-    const { fileServer, log } = this.#engine
-    try {
-      fileServer?.setProgram(record.key, entryOf(record))
-    } catch (error) {
-      // Its directory is gone, perhaps for a while; the others must still start.
-      log.warn({ directory: record.key, path: record.path, err: error }, 'a program is not shown')
-    }
   }
 
   #track(what: string, work: Promise<unknown>): void {
@@ -179,15 +123,13 @@ export class ProgramEngine implements Compute {
   }
 
   async close(): Promise<void> {
-    const engine = this.#started
-    if (engine === undefined) return
+    const started = this.#started
+    if (started === undefined) return
     this.#started = undefined
-    for (const program of this.#programs.values())
-      program.end(new VfsError('ECANCELED', 'insitu is being unmounted'))
-    this.#programs.clear()
+    started.programs.end(new VfsError('ECANCELED', 'insitu is being unmounted'))
     while (this.#background.size > 0) await Promise.all(this.#background)
-    await engine.store.close()
-    engine.database.close()
+    await started.engine.store.close()
+    started.engine.database.close()
   }
 
   // ---- attaching -----------------------------------------------------------------------------
@@ -201,7 +143,7 @@ export class ProgramEngine implements Compute {
   /** Where the directory is now, if the principal may change its program. */
   async #checkRights(directory: DirectoryKey, principal: Principal): Promise<string | undefined> {
     const survey = await this.#engine.volume.survey(directory, principal)
-    const owner = this.#programs.get(directory)?.record.principal.uid
+    const owner = this.#find(directory)?.record.principal.uid
     const refused = refusal(survey, survey.mayChange, principal, owner)
     if (refused !== undefined) throw refused
     return survey.path
@@ -224,15 +166,16 @@ export class ProgramEngine implements Compute {
     principal: Principal,
     options: StageOptions | undefined,
   ): Promise<StageOutcome> {
-    this.#checkSize(source)
+    checkSize(source, this.#options.limits)
+    const { programs } = this.#running
     const program = hash('sha256', source, 'hex')
-    const known = this.#programs.get(directory)
+    const known = programs.get(directory)
     if (known !== undefined && isSame(known.record, program, principal)) {
       await this.#checkRights(directory, principal)
       const { broken } = known.record
       return broken === undefined ? { status: 'unchanged' } : { status: 'broken', error: broken }
     }
-    if (known === undefined && this.#programs.size >= this.#bounds.programs)
+    if (known === undefined && programs.size >= this.#bounds.programs)
       throw new VfsError(
         'EDQUOT',
         `there are ${this.#bounds.programs} programs already; remove one, or raise the limit`,
@@ -246,7 +189,7 @@ export class ProgramEngine implements Compute {
       attachedAtMs: Date.now(),
       missingSinceMs: undefined,
     }
-    const attached = known ?? this.#unattached(directory, draft)
+    const attached = programs.prepared(directory, draft)
     const trial = attached.tryOut(draft, source)
     let taken = false
     try {
@@ -257,21 +200,14 @@ export class ProgramEngine implements Compute {
       if (where === undefined) throw new VfsError('ENOENT', 'the directory is gone')
       if (broken !== undefined && options?.keepBroken?.() === false)
         return { status: 'broken', error: broken }
-      this.#attach(attached, { ...draft, path: where, broken }, source, trial)
+      const record = { ...draft, path: where, broken }
+      programs.attach(attached, record, source)
+      attached.replace(record, source, trial)
       taken = broken === undefined
       return broken === undefined ? { status: 'attached' } : { status: 'broken', error: broken }
     } finally {
       if (!taken) trial?.drop()
     }
-  }
-
-  #checkSize(source: Uint8Array): void {
-    const { programBytes } = this.#options.limits
-    if (source.length > programBytes)
-      throw new VfsError(
-        'EFBIG',
-        `the program has ${source.length} bytes, more than the ${programBytes} that are allowed; make it smaller, or raise the limit`,
-      )
   }
 
   /** Why it does not compile, if it does not. */
@@ -280,72 +216,42 @@ export class ProgramEngine implements Compute {
     return compileError(await sandbox.check({ tenant, principal, source, limits }))
   }
 
-  #unattached(key: DirectoryKey, draft: Omit<ProgramRecord, 'path' | 'broken'>): AttachedProgram {
-    const record = { ...draft, path: undefined, broken: undefined }
-    const version = this.#engine.database.version(key)
-    return new AttachedProgram(this.#engine, record, { state: 'idle', version, restored: true })
-  }
-
-  #attach(
-    program: AttachedProgram,
-    record: ProgramRecord,
-    source: Uint8Array,
-    trial: Trial | undefined,
-  ): void {
-    const engine = this.#engine
-    engine.database.attach(record, source)
-    this.#programs.set(record.key, program)
-    engine.fileServer?.setProgram(record.key, entryOf(record))
-    program.replace(record, source, trial)
-  }
-
   detach(directory: DirectoryKey, principal: Principal): Promise<void> {
     return this.#turns.take(directory, async () => {
-      this.#attached(directory)
+      const { programs } = this.#running
+      programs.at(directory)
       await this.#checkRights(directory, principal)
-      await this.#drop(directory)
+      await programs.remove(directory)
     })
   }
 
   forget(directory: DirectoryKey): Promise<void> {
-    return this.#turns.take(directory, () => this.#drop(directory))
+    return this.#turns.take(directory, () => this.#running.programs.remove(directory))
   }
 
-  async #drop(directory: DirectoryKey): Promise<void> {
-    const { database, fileServer, store } = this.#engine
-    const program = this.#programs.get(directory)
-    if (program === undefined) return
-    database.detach(directory)
-    this.#programs.delete(directory)
-    program.end(new VfsError('ENOENT', 'the program was removed'))
-    fileServer?.setProgram(directory, undefined)
-    await store.removeAll(directory)
-  }
-
-  #attached(directory: DirectoryKey): AttachedProgram {
-    const program = this.#programs.get(directory)
-    if (program === undefined) throw new VfsError('ENOENT', 'there is no program here')
-    return program
+  /** Undefined also before the start and after the end. */
+  #find(directory: DirectoryKey): AttachedProgram | undefined {
+    return this.#started?.programs.get(directory)
   }
 
   // ---- what is attached ----------------------------------------------------------------------
 
   entry(directory: DirectoryKey): ProgramEntry | undefined {
-    const program = this.#programs.get(directory)
+    const program = this.#find(directory)
     return program && entryOf(program.record)
   }
 
   source(directory: DirectoryKey): Uint8Array | undefined {
-    return this.#programs.has(directory) ? this.#engine.database.source(directory) : undefined
+    return this.#find(directory) !== undefined ? this.#engine.database.source(directory) : undefined
   }
 
   async mayReadProgram(directory: DirectoryKey, reader: Principal): Promise<boolean> {
-    if (this.#programs.get(directory)?.record.principal.uid === reader.uid) return true
+    if (this.#find(directory)?.record.principal.uid === reader.uid) return true
     return this.#engine.volume.access(directory, reader, 'r')
   }
 
   mayReadControl(directory: DirectoryKey, name: ControlName, reader: Principal): boolean {
-    const program = this.#programs.get(directory)
+    const program = this.#find(directory)
     if (program === undefined || [0, program.record.principal.uid].includes(reader.uid)) return true
     const { current, active } = program
     if (current === undefined || (active !== undefined && name === '.log')) return false
@@ -354,27 +260,27 @@ export class ProgramEngine implements Compute {
   }
 
   async resolve(directory: DirectoryKey, signal: AbortSignal): Promise<void> {
-    await this.#attached(directory).resolve(signal)
+    await this.#running.programs.at(directory).resolve(signal)
   }
 
   status(directory: DirectoryKey): ProgramStatus | undefined {
-    const program = this.#programs.get(directory)
+    const program = this.#find(directory)
     return program && describeStatus(program, this.#engine.database.run(directory))
   }
 
   log(directory: DirectoryKey): Uint8Array {
-    const program = this.#programs.get(directory)
+    const program = this.#find(directory)
     if (program === undefined) return new Uint8Array()
     return program.active?.log.bytes() ?? this.#engine.database.log(directory)
   }
 
   error(directory: DirectoryKey): string {
-    const program = this.#programs.get(directory)
+    const program = this.#find(directory)
     return program === undefined ? '' : describeError(program, this.#engine.database.run(directory))
   }
 
   inputs(directory: DirectoryKey): string {
-    const identities = this.#programs.get(directory)?.inputs?.identities() ?? []
+    const identities = this.#find(directory)?.inputs?.identities() ?? []
     // Each stat of the file asks for its size, and there may be a hundred thousand lines.
     const known = this.#inputTexts.get(identities)
     if (known !== undefined) return known
@@ -388,7 +294,7 @@ export class ProgramEngine implements Compute {
     command: 'cancel' | 'rerun',
     principal: Principal,
   ): Promise<void> {
-    const program = this.#attached(directory)
+    const program = this.#running.programs.at(directory)
     if (program.record.principal.uid !== principal.uid)
       await this.#checkRights(directory, principal)
     if (command === 'cancel') program.cancel()
@@ -396,11 +302,11 @@ export class ProgramEngine implements Compute {
   }
 
   async list(): Promise<readonly ProgramSummary[]> {
-    const { volume } = this.#engine
+    const { engine, programs } = this.#running
     const summaries: ProgramSummary[] = []
-    await inParallel([...this.#programs.values()], RESTORES_AT_ONCE, async (program) => {
+    await programs.each(async (program) => {
       const { key, hash: digest, sizeBytes, principal } = program.record
-      const found = await volume.pathOf(key)
+      const found = await engine.volume.pathOf(key)
       const { state } = program
       summaries.push({ directory: key, path: found, state, program: digest, sizeBytes, principal })
     })
@@ -439,40 +345,11 @@ export class ProgramEngine implements Compute {
     ask: Omit<Once, 'source' | 'library'> & { source: Uint8Array },
     take: (results: readonly RunResult[]) => Promise<T>,
   ): Promise<{ value: T; usage: Usage }> {
-    this.#checkSize(ask.source)
+    checkSize(ask.source, this.#options.limits)
     const source = new Uint8Array(ask.source)
     const library = this.source(ask.directory)
     return runOnce(this.#engine, { ...ask, source, library }, take)
   }
-}
-
-/** Why a program does not compile, if it does not. Throws where that is not known. */
-function compileError(outcome: CheckOutcome): GuestError | undefined {
-  switch (outcome.status) {
-    case 'ok':
-      return undefined
-    case 'failed':
-      return outcome.error
-    case 'over-limit':
-      if (outcome.limit === 'queue') throw new VfsError('EAGAIN', outcome.message)
-      return {
-        name: 'LimitError',
-        message: outcome.message,
-        stack: '',
-        line: undefined,
-        column: undefined,
-      }
-    case 'crashed':
-      throw new VfsError('EIO', `the program was not compiled: ${outcome.message}; try again`)
-    case 'unavailable':
-      throw new VfsError('ENOTSUP', outcome.message)
-  }
-}
-
-function entryOf({ sizeBytes, attachedAtMs, principal }: ProgramRecord): ProgramEntry {
-  const { uid, gid } = principal
-  const mtimeNs = BigInt(attachedAtMs) * 1_000_000n
-  return { sizeBytes, mtimeNs, principal: { uid, gid }, writing: false }
 }
 
 function isSame(record: ProgramRecord, program: string, principal: Principal): boolean {
@@ -481,18 +358,5 @@ function isSame(record: ProgramRecord, program: string, principal: Principal): b
     record.principal.uid === principal.uid &&
     record.principal.gid === principal.gid &&
     String(record.principal.groups) === String(principal.groups)
-  )
-}
-
-async function inParallel<T>(
-  items: readonly T[],
-  atOnce: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const rest = items.values()
-  await Promise.all(
-    Array.from({ length: Math.min(atOnce, items.length) }, async () => {
-      for (const item of rest) await work(item)
-    }),
   )
 }

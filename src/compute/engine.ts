@@ -1,6 +1,7 @@
 /** What every attached program of one volume shares. */
-import type { FileServer, Volume } from '../file-server/types.ts'
+import type { DirectoryKey, FileServer, Volume } from '../file-server/types.ts'
 import type { RunLimits, Sandbox } from '../sandbox/types.ts'
+import type { VfsError } from '../errors.ts'
 import type { Database } from './database.ts'
 import type { ResultsStore } from './results-store.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -12,14 +13,23 @@ export interface Log {
   error(fields: object, message: string): void
 }
 
+/** Going on now. */
+export interface OnceRun {
+  readonly directory: DirectoryKey
+  /** Its tree goes: resolves when it has ended. */
+  leave(why: VfsError): Promise<void>
+}
+
 export interface Engine {
   readonly volume: Volume
   /** Undefined: nothing is mounted. */
-  readonly fileServer: Pick<FileServer, 'setProgram' | 'publish'> | undefined
+  readonly fileServer: Pick<FileServer, 'setProgram' | 'publish' | 'watchTrees'> | undefined
   readonly sandbox: Sandbox
   readonly database: Database
   readonly store: ResultsStore
   readonly scheduler: Scheduler
+  /** Runs of programs that are attached nowhere. */
+  readonly once: Set<OnceRun>
   readonly tenant: string
   readonly limits: RunLimits
   readonly log: Log

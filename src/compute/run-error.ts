@@ -13,6 +13,7 @@ export interface RunFailure {
     | 'cancelled'
     | 'store' // results could not be kept
     | 'rights' // the principal may not be here any more
+    | 'revoked' // its tree was taken out of the mount
   readonly name: string
   readonly message: string
   readonly stack: string
@@ -41,6 +42,7 @@ const NAMES: Record<RunFailure['kind'], string> = {
   cancelled: 'CancelledError',
   store: 'StoreError',
   rights: 'RightsError',
+  revoked: 'RevokedError',
 }
 
 const ERRNOS: Record<RunFailure['kind'], Errno> = {
@@ -53,6 +55,7 @@ const ERRNOS: Record<RunFailure['kind'], Errno> = {
   cancelled: 'ECANCELED',
   store: 'EIO',
   rights: 'EIO',
+  revoked: 'ESTALE',
 }
 
 export function runError(

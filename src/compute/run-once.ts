@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import type { DirectoryKey, Principal } from '../file-server/types.ts'
 import type { RunResult, Usage } from '../sandbox/types.ts'
-import type { Engine } from './engine.ts'
+import type { Engine, OnceRun } from './engine.ts'
 import { runFresh } from './fresh-run.ts'
 import { releaseSpool } from './result-files.ts'
 import { RunError } from './run-error.ts'
@@ -21,11 +21,41 @@ export interface Once {
 /** Runs it, fresh, and hands its results to `take`, whose end releases them. Rejects with RunError
  * (ENOEXEC: it does not compile), EAGAIN (too many runs wait), EINTR. */
 export async function runOnce<T>(
-  { volume, sandbox, scheduler, tenant, limits }: Engine,
-  { directory, source, library, principal, signal, onLog }: Once,
+  engine: Engine,
+  once: Once,
   take: (results: readonly RunResult[]) => Promise<T>,
 ): Promise<{ value: T; usage: Usage }> {
-  if (signal.aborted) throw interrupted()
+  const left = new AbortController()
+  const ended = Promise.withResolvers<void>()
+  const run: OnceRun = {
+    directory: once.directory,
+    leave: (why) => {
+      left.abort(why)
+      return ended.promise
+    },
+  }
+  engine.once.add(run)
+  try {
+    return await runWhileThere(engine, once, left.signal, take)
+  } finally {
+    engine.once.delete(run)
+    ended.resolve()
+  }
+}
+
+/** `left` is aborted with the reason when the tree goes. */
+async function runWhileThere<T>(
+  { volume, sandbox, scheduler, tenant, limits }: Engine,
+  { directory, source, library, principal, signal: asked, onLog }: Once,
+  left: AbortSignal,
+  take: (results: readonly RunResult[]) => Promise<T>,
+): Promise<{ value: T; usage: Usage }> {
+  const signal = AbortSignal.any([asked, left])
+  const throwIfOver = (): void => {
+    left.throwIfAborted()
+    if (asked.aborted) throw interrupted()
+  }
+  throwIfOver()
   const ticket = scheduler.enter(true, principal.uid)
   const leave = (): void => ticket.leave()
   try {
@@ -33,7 +63,7 @@ export async function runOnce<T>(
     await ticket.entered
     // From here on it holds its place until its worker is gone.
     signal.removeEventListener('abort', leave)
-    if (signal.aborted) throw interrupted()
+    throwIfOver()
     const run = await runFresh({
       volume,
       sandbox,
@@ -50,11 +80,12 @@ export async function runOnce<T>(
     })
     run.inputs?.close()
     if (!run.ok) {
-      if (signal.aborted) throw interrupted()
+      throwIfOver()
       const { failure } = run.error
       throw failure.kind === 'compile' ? new RunError('ENOEXEC', failure) : run.error
     }
     try {
+      left.throwIfAborted()
       return { value: await take(run.results), usage: run.usage }
     } finally {
       await releaseSpool(run)

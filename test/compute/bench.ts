@@ -35,6 +35,9 @@ export class FakeFileServer {
     else this.programs.set(directory, entry)
   }
 
+  /** There is one tree. */
+  watchTrees(): void {}
+
   publish(directory: DirectoryKey, publication: Publication): void {
     this.publications.set(directory, publication)
   }
