@@ -5,6 +5,7 @@
 #include "file-server/virtual_binding.h"
 #include "file-server/volume_binding.h"
 #include "sandbox/binding.h"
+#include "service/notify.h"
 
 namespace {
 
@@ -14,6 +15,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   insitu::register_volume(env, exports);
   insitu::register_sandbox(env, exports);
   insitu::register_broker(env, exports);
+  insitu::register_service(env, exports);
   return exports;
 }
 

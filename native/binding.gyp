@@ -33,6 +33,7 @@
         "file-server/graft_binding.cc",
         "file-server/graft_points.cc",
         "file-server/graft_table.cc",
+        "file-server/graft_way.cc",
         "file-server/handles.cc",
         "file-server/identity.cc",
         "file-server/inode_numbers.cc",
@@ -80,7 +81,8 @@
         "file-server/xattr_ops.cc",
         "sandbox/binding.cc",
         "sandbox/channel.cc",
-        "sandbox/process.cc"
+        "sandbox/process.cc",
+        "service/notify.cc"
       ]
     },
     {
@@ -130,6 +132,7 @@
               "file-server/filesystem.cc",
               "file-server/graft_points.cc",
               "file-server/graft_table.cc",
+              "file-server/graft_way.cc",
               "file-server/handles.cc",
               "file-server/identity.cc",
               "file-server/inode_numbers.cc",

@@ -4,25 +4,16 @@
  */
 import { mkdir, rm } from 'node:fs/promises'
 import path from 'node:path'
-import { createCompute } from './compute/index.ts'
-import { orUndo } from './daemon/assembly.ts'
 import { serveControl } from './daemon/control-server.ts'
 import { describeMount, register, unregister } from './daemon/registry.ts'
-import { lockState, prepareState } from './daemon/state-lock.ts'
-import { mountNative } from './file-server/native.ts'
-import type {
-  FileServer,
-  FileServerName,
-  MountOptions,
-  Negotiated,
-  Notice,
-  VirtualHandler,
-} from './file-server/types.ts'
-import { DEFAULT_RESERVED_NAMES, LOCAL_TENANT, SANDBOX_POOL } from './config/limits.ts'
+import type { FileServerName, Negotiated } from './file-server/types.ts'
+import { LOCAL_TENANT, SANDBOX_POOL } from './config/limits.ts'
 import { createSandbox, probeJail } from './sandbox/index.ts'
 import type { RunLimits, Sandbox, SandboxOptions } from './sandbox/types.ts'
 import type { Logger } from './telemetry/log.ts'
-import { createVirtualFiles } from './virtual-files/index.ts'
+import { orUndo } from './tenants/assembly.ts'
+import { serveVolume } from './tenants/served-volume.ts'
+import { lockState, prepareState } from './tenants/state-lock.ts'
 
 export interface DaemonOptions {
   /** Absolute, without links; checked by the caller. */
@@ -48,12 +39,6 @@ export interface Daemon {
   close(): Promise<void>
 }
 
-/** What somebody who reads the log is told of a path. */
-const NOTICES: Record<Exclude<Notice['kind'], 'ended'>, string> = {
-  'reserved-name-taken': 'a real entry has a reserved name and is served instead',
-  'compute-not-granted': 'no program is attached here: the graft is granted without compute',
-}
-
 /** Resolves when the mount answers. Undoes what it began if a part fails. */
 export function startDaemon(options: DaemonOptions): Promise<Daemon> {
   return orUndo((undo) => assemble(options, undo))
@@ -68,27 +53,10 @@ async function assemble(options: DaemonOptions, undo: AsyncDisposableStack): Pro
   undo.defer(() => sandbox.close())
 
   let close: (reason: string) => void = () => {}
-  const { server, serve } = await mount(options, (notice) => {
-    if (notice.kind === 'ended') close(notice.reason)
-    else log.warn({ path: notice.path }, NOTICES[notice.kind])
-  })
-  undo.defer(() => server.unmount())
-
-  const compute = createCompute({
-    volume: server.volume,
-    fileServer: server,
-    sandbox,
-    stateDirectory,
-    limits,
-    tenant: LOCAL_TENANT,
-    log,
-  })
-  undo.defer(() => compute.close())
-  await compute.start()
-
-  const virtualFiles = createVirtualFiles({ compute, fileServer: server, limits, log })
-  undo.defer(() => virtualFiles.close())
-  serve(virtualFiles.handler)
+  const { server, compute } = await serveVolume(
+    { ...options, sandbox, tenant: LOCAL_TENANT, onEnded: (reason) => close(reason) },
+    undo,
+  )
 
   const record = await describeMount(options)
   undo.defer(await serveControl({ record, fileServer: server, compute, sandbox, limits }))
@@ -131,35 +99,6 @@ async function warnWithoutJail({ jail, log }: DaemonOptions): Promise<void> {
     return log.warn('programs run without a jail: attach only what you trust')
   const { obstacle } = await probeJail()
   if (obstacle !== undefined) log.warn(`programs will not run: ${obstacle}`)
-}
-
-/**
- * The handler needs compute, which needs the mounted server: requests that come in between wait for
- * the few milliseconds until `serve` is called.
- */
-async function mount(
-  options: DaemonOptions,
-  onNotice: (notice: Notice) => void,
-): Promise<{ server: FileServer; serve: (handler: VirtualHandler) => void }> {
-  const handler = Promise.withResolvers<VirtualHandler>()
-  const serve = options.fileServer === 'native' ? mountNative : mountFallback
-  const server = await serve({
-    backing: options.backing,
-    mountPoint: options.mountPoint,
-    exclusive: options.exclusive,
-    allowOther: options.allowOther,
-    listReserved: options.listReserved,
-    sharedBacking: options.sharedBacking,
-    reserved: DEFAULT_RESERVED_NAMES,
-    handler: async (request, signal) => (await handler.promise)(request, signal),
-    onNotice,
-  })
-  return { server, serve: handler.resolve }
-}
-
-async function mountFallback(options: MountOptions): Promise<FileServer> {
-  const { mountFuseNative } = await import('./file-server/fuse-native/server.ts')
-  return await mountFuseNative(options)
 }
 
 function logStart({ log, ...options }: DaemonOptions, negotiated: Negotiated): void {

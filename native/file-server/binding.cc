@@ -39,6 +39,7 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
                            InstanceMethod<&NativeFileServer::statistics>("statistics"),
                            InstanceMethod<&NativeFileServer::graft>("graft"),
                            InstanceMethod<&NativeFileServer::graft_programs>("graftPrograms"),
+                           InstanceMethod<&NativeFileServer::graft_at>("graftAt"),
                            InstanceMethod<&NativeFileServer::revoke>("revoke"),
                            InstanceMethod<&NativeFileServer::stop>("stop"),
                        });
@@ -57,6 +58,8 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
     session_options.list_reserved = boolean(options, "listReserved");
     session_options.shared_backing = boolean(options, "sharedBacking");
     session_options.passthrough = boolean(options, "passthrough");
+    if (options.Get("threads").IsNumber())
+      session_options.threads = options.Get("threads").As<Napi::Number>().Uint32Value();
     // Keeps the process alive while the mount is.
     ended_ = Napi::ThreadSafeFunction::New(info.Env(), info[1].As<Napi::Function>(),
                                            "insitu-file-server-ended", 1, 1);
@@ -122,6 +125,9 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
   Napi::Value graft(const Napi::CallbackInfo& info) { return graft_binding(info, session_); }
   Napi::Value graft_programs(const Napi::CallbackInfo& info) {
     return graft_programs_binding(info, session_);
+  }
+  Napi::Value graft_at(const Napi::CallbackInfo& info) {
+    return graft_at_binding(info, session_);
   }
   Napi::Value revoke(const Napi::CallbackInfo& info) { return revoke_binding(info, session_); }
 

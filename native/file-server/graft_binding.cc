@@ -1,10 +1,12 @@
 #include "graft_binding.h"
 
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
 
 #include "../common/async_pool.h"
+#include "graft_way.h"
 #include "volume_binding.h"
 
 namespace insitu {
@@ -26,16 +28,7 @@ Napi::Value queue(Napi::Env env, AsyncPool::Lane lane, Work work, Convert conver
       std::move(convert));
 }
 
-}  // namespace
-
-Napi::Value graft_binding(const Napi::CallbackInfo& info,
-                          const std::shared_ptr<Session>& session) {
-  const auto options = info[4].As<Napi::Object>();
-  GraftRequest request;
-  request.tree = info[0].As<Napi::Number>().Uint32Value();
-  request.path = info[1].As<Napi::String>().Utf8Value();
-  request.name = info[2].As<Napi::String>().Utf8Value();
-  request.backing = info[3].As<Napi::String>().Utf8Value();
+void set_options(GraftRequest& request, const Napi::Object& options) {
   request.read_only = options.Get("readOnly").ToBoolean();
   request.revocable = options.Get("revocable").ToBoolean();
   const Napi::Value quota = options.Get("quotaBytes");
@@ -43,10 +36,47 @@ Napi::Value graft_binding(const Napi::CallbackInfo& info,
     request.quota_bytes = static_cast<uint64_t>(quota.As<Napi::Number>().Int64Value());
   request.compute = options.Get("compute").ToBoolean();
   request.identity = options.Get("identity").As<Napi::String>().Utf8Value();
+}
+
+// On the lane of what may block.
+Napi::Value make(Napi::Env env, std::shared_ptr<Session> session, GraftRequest request,
+                 std::optional<std::string> at) {
+  const AsyncPool::Lane lane = lane_of(request.backing);
   return queue(
-      info.Env(), lane_of(request.backing),
-      [session, request] { return session->grafts().graft(request); },
+      env, lane,
+      [session = std::move(session), request = std::move(request), at = std::move(at)]() mutable {
+        if (at) {
+          GraftWay way = make_way(*session, *at);
+          request.tree = way.tree;
+          request.path = std::move(way.path);
+          request.name = std::move(way.name);
+        }
+        return session->grafts().graft(request);
+      },
       [](Napi::Env env, uint32_t graft) -> Napi::Value { return Napi::Number::New(env, graft); });
+}
+
+}  // namespace
+
+Napi::Value graft_binding(const Napi::CallbackInfo& info,
+                          const std::shared_ptr<Session>& session) {
+  GraftRequest request;
+  request.tree = info[0].As<Napi::Number>().Uint32Value();
+  request.path = info[1].As<Napi::String>().Utf8Value();
+  request.name = info[2].As<Napi::String>().Utf8Value();
+  request.backing = info[3].As<Napi::String>().Utf8Value();
+  set_options(request, info[4].As<Napi::Object>());
+  return make(info.Env(), session, std::move(request), std::nullopt);
+}
+
+Napi::Value graft_at_binding(const Napi::CallbackInfo& info,
+                             const std::shared_ptr<Session>& session) {
+  const std::string at = info[0].As<Napi::String>().Utf8Value();
+  GraftRequest request;
+  request.backing = info[1].As<Napi::String>().Utf8Value();
+  request.subpath = info[2].As<Napi::String>().Utf8Value();
+  set_options(request, info[3].As<Napi::Object>());
+  return make(info.Env(), session, std::move(request), at);
 }
 
 Napi::Value revoke_binding(const Napi::CallbackInfo& info,

@@ -10,6 +10,9 @@ namespace insitu {
 
 // (tree: number, path, name, backing: string, {readOnly, revocable, quotaBytes}) => Promise<number>
 Napi::Value graft_binding(const Napi::CallbackInfo& info, const std::shared_ptr<Session>& session);
+// (at, backing, subpath, options) => Promise<number>; `at` is relative to the mount.
+Napi::Value graft_at_binding(const Napi::CallbackInfo& info,
+                             const std::shared_ptr<Session>& session);
 // (graft: number) => Promise<void>
 // {prefix, volume} of a graft with programs, else undefined.
 Napi::Value graft_programs_binding(const Napi::CallbackInfo& info,

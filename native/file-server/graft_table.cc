@@ -90,6 +90,7 @@ void GraftTable::check_overlap(int backing, const std::string& path,
 std::shared_ptr<Graft> GraftTable::open_tree(const GraftRequest& request) const {
   UniqueFd backing(::open(request.backing.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!backing) fail(errno, "the backing of the graft, " + request.backing);
+  if (!request.subpath.empty()) backing = open_point_directory(backing.get(), request.subpath);
   check_overlap(backing.get(), request.backing, all());
 
   const auto tree = std::make_shared<Tree>();
@@ -108,6 +109,7 @@ std::shared_ptr<Graft> GraftTable::open_tree(const GraftRequest& request) const 
   const auto graft = std::make_shared<Graft>();
   graft->backing = request.backing;
   graft->identity = request.identity;
+  graft->subpath = request.subpath;
   graft->plain = shared(std::move(backing));
   graft->root = clone ? shared(std::move(clone)) : graft->plain;
   graft->tree = tree;
@@ -189,11 +191,14 @@ void GraftTable::erase(const Graft& graft) {
 
 // The name of the point, also where it was known not to be there, and the listing that it is in.
 void GraftTable::tell_kernel(const Graft& graft) const {
-  const InodePtr parent =
-      session_.inodes().find(graft.parent_tree, graft.parent_dev, graft.parent_ino);
+  tell_kernel(graft.parent_tree, graft.parent_dev, graft.parent_ino, graft.name);
+}
+
+void GraftTable::tell_kernel(uint32_t tree, dev_t dev, ino_t ino, const std::string& name) const {
+  const InodePtr parent = session_.inodes().find(tree, dev, ino);
   if (!parent) return;
   session_.notifier().invalidate_inode(parent->node());
-  session_.notifier().invalidate_entry(parent->node(), graft.name);
+  session_.notifier().invalidate_entry(parent->node(), name);
 }
 
 void GraftTable::revoke(uint32_t id) {
@@ -261,9 +266,12 @@ void GraftTable::leave() {
 
 GraftPtr GraftTable::at(const Inode& parent, std::string_view name) const {
   if (!has_points(parent)) return nullptr;
+  return at(parent.tree().id, parent.dev(), parent.ino(), name);
+}
+
+GraftPtr GraftTable::at(uint32_t tree, dev_t dev, ino_t ino, std::string_view name) const {
   const std::shared_lock lock(mutex_);
-  const auto found =
-      points_.find(Point{parent.tree().id, parent.dev(), parent.ino(), std::string(name)});
+  const auto found = points_.find(Point{tree, dev, ino, std::string(name)});
   return found == points_.end() ? nullptr : found->second;
 }
 
@@ -328,8 +336,9 @@ std::vector<GraftStatistics> GraftTable::statistics() const {
     const Tree& tree = *graft->tree;
     out.push_back({tree.id,
                    graft->parent_path.empty() ? graft->name : graft->parent_path + "/" + graft->name,
-                   graft->parent_tree, graft->backing, tree.read_only, tree.revocable,
-                   tree.programs != nullptr, tree.nodes, tree.open,
+                   graft->parent_tree,
+                   graft->subpath.empty() ? graft->backing : graft->backing + "/" + graft->subpath,
+                   tree.read_only, tree.revocable, tree.programs != nullptr, tree.nodes, tree.open,
                    tree.quota ? std::optional(tree.quota->limit()) : std::nullopt,
                    tree.quota ? tree.quota->used() : 0});
   }

@@ -23,6 +23,7 @@ struct GraftRequest {
   std::string path;   // of the point's directory, below that tree's root; "" is the root
   std::string name;
   std::string backing;  // absolute
+  std::string subpath;  // below it; no link is followed there
   bool read_only = false;
   bool revocable = false;
   std::optional<uint64_t> quota_bytes;
@@ -37,6 +38,7 @@ struct Graft {
   FilesystemPtr filesystem;
   std::string backing;
   std::string identity;
+  std::string subpath;
   Descriptor root;   // O_PATH; of a clone that is read-only too, where we may make one
   Descriptor plain;  // O_PATH, as it was given
   // The point.
@@ -88,6 +90,7 @@ class GraftTable {
 
   // What stands at that name; null for an ordinary one.
   GraftPtr at(const Inode& parent, std::string_view name) const;
+  GraftPtr at(uint32_t tree, dev_t dev, ino_t ino, std::string_view name) const;
   // Whether any point stands in this directory.
   bool has_points(const Inode& directory) const;
   // Of which graft this is the root; null for everything else.
@@ -100,6 +103,8 @@ class GraftTable {
   std::vector<std::string> points_in(uint32_t tree, dev_t dev, ino_t ino) const;
   // Null when there is none of that number.
   TreePtr tree(uint32_t id) const;
+  // That the entry `name` of that directory is another than the kernel may believe.
+  void tell_kernel(uint32_t tree, dev_t dev, ino_t ino, const std::string& name) const;
 
   std::vector<GraftStatistics> statistics() const;
   std::vector<GraftPtr> all() const;

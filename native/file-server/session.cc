@@ -145,8 +145,9 @@ void Session::start_threads() {
   action.sa_handler = [](int) {};
   ::sigaction(wake_signal(), &action, nullptr);
 
-  const unsigned count =
+  const unsigned usual =
       std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads);
+  const unsigned count = options_.threads == 0 ? usual : std::min(options_.threads, kMaxThreads);
   for (unsigned i = 1; i < count; ++i) devices_.push_back(clone_device(devices_[0].get()));
   notifier_ = std::make_unique<Notifier>(devices_[0].get());
   waiting_ = std::make_unique<WaitingTable>(*this);
@@ -220,7 +221,8 @@ void Session::write_back() {
 void Session::serve(int device) {
   ::pthread_setname_np(::pthread_self(), "insitu-fuse");
   prepare_serving_thread();
-  const auto frame = std::make_unique<std::byte[]>(kFrameBytes);
+  // Not touched before it is needed: most requests are small, and there may be thousands of threads.
+  const auto frame = std::make_unique_for_overwrite<std::byte[]>(kFrameBytes);
   const char* reason = "the mount point was unmounted";
   while (!stopping_) {
     const ssize_t size = ::read(device, frame.get(), kFrameBytes);

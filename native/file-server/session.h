@@ -35,6 +35,7 @@ struct SessionOptions {
   bool list_reserved = false;
   bool passthrough = true;  // where it can be had
   bool shared_backing = false;  // locks reach the backing filesystem
+  unsigned threads = 0;         // that serve; 0: by the number of processors
 };
 
 // One mount: the connection to the kernel, the threads that serve it, and what they share.

@@ -100,7 +100,7 @@ void archive(Archive& io, State& state) {
     bool limited = request.quota_bytes.has_value();
     uint64_t quota_bytes = request.quota_bytes.value_or(0);
     io(graft.id), io(graft.made_stub), io(request.tree), io(request.path), io(request.name);
-    io(request.backing), io(request.read_only), io(request.revocable);
+    io(request.backing), io(request.subpath), io(request.read_only), io(request.revocable);
     io(request.compute), io(request.identity);
     io(limited), io(quota_bytes);
     if constexpr (std::is_same_v<Archive, Reader>)
@@ -168,6 +168,7 @@ SessionState dump_state(Session& session) {
     request.path = graft->parent_path;
     request.name = graft->name;
     request.backing = graft->backing;
+    request.subpath = graft->subpath;
     request.read_only = tree.read_only;
     request.revocable = tree.revocable;
     request.compute = tree.programs != nullptr;

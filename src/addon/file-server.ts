@@ -25,6 +25,8 @@ export interface NativeMountOptions {
   readonly sharedBacking: boolean
   /** Use kernel passthrough where it can be had. */
   readonly passthrough: boolean
+  /** undefined: by the number of processors. */
+  readonly threads?: number | undefined
 }
 
 /** Mounted by its constructor, which throws an Error with `errno`. */
@@ -56,6 +58,13 @@ export interface NativeFileServer {
   ): Promise<number>
   /** Of a graft that has programs; keys of its directories are `prefix` and the volume's key. */
   graftPrograms(graft: number): { prefix: string; volume: NativeVolume } | undefined
+  /** `at` is relative to the mount, `subpath` below `backing`. */
+  graftAt(
+    at: string,
+    backing: string,
+    subpath: string,
+    options: GraftOptions & { readonly identity: string },
+  ): Promise<number>
   revoke(graft: number): Promise<void>
   /** Detaches; resolves when no thread is left. */
   stop(): Promise<void>

@@ -5,10 +5,16 @@ import { createRequire } from 'node:module'
 import type { BrokerAddon } from './broker.ts'
 import type { FileServerAddon } from './file-server.ts'
 import type { SandboxAddon } from './sandbox.ts'
+import type { ServiceAddon } from './service.ts'
 import type { VirtualFilesAddon } from './virtual.ts'
 import type { VolumeAddon } from './volume.ts'
 
-export type Addon = BrokerAddon & FileServerAddon & SandboxAddon & VirtualFilesAddon & VolumeAddon
+export type Addon = BrokerAddon &
+  FileServerAddon &
+  SandboxAddon &
+  ServiceAddon &
+  VirtualFilesAddon &
+  VolumeAddon
 
 /** Found at the same place from `src` and from `dist`. */
 const path = '../../native/build/Release/insitu.node'

@@ -2,12 +2,14 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { addCheck } from './check.ts'
+import { addConfig } from './config.ts'
 import { addDoctor } from './doctor.ts'
 import { CliError, EXIT, oneLine } from './exit.ts'
 import { addLogs } from './logs.ts'
 import { addMount } from './mount.ts'
 import { addProgram } from './program.ts'
 import { addRun } from './run.ts'
+import { addServe } from './serve.ts'
 import { addStatus } from './status.ts'
 import { addTypes } from './types.ts'
 import { addUnmount } from './unmount.ts'
@@ -41,6 +43,8 @@ const commands = [
   addWait,
   addLogs,
   addProgram,
+  addServe,
+  addConfig,
   addDoctor,
 ]
 for (const add of commands) add(program)

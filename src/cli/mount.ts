@@ -79,7 +79,7 @@ async function mountHere(
   const [startDaemon, { createLog }, { StateInUse }] = await Promise.all([
     daemonFor(options.fileServer),
     import('../telemetry/log.ts'),
-    import('../daemon/state-lock.ts'),
+    import('../tenants/state-lock.ts'),
   ])
   const log = createLog({
     level: options.logLevel,

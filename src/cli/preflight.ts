@@ -5,7 +5,7 @@
 import { constants } from 'node:fs'
 import { access, open, readdir, readFile, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { INSITU_TYPE, mountAt, readMountTable } from '../daemon/mount-table.ts'
+import { INSITU_TYPE, mountAt, readMountTable } from '../file-server/mount-table.ts'
 import { makeDirectories } from '../config/directories.ts'
 import { detach } from './detach.ts'
 import { CliError, EXIT } from './exit.ts'

@@ -22,11 +22,12 @@ const DURATION_UNITS: Readonly<Record<string, number>> = {
   '': 1000, // as timeout(1)
   m: 60_000,
   h: 3_600_000,
+  d: 86_400_000,
 }
 
-/** `500ms`, `30s`, `2m`, `1h`; a bare number is seconds. Gives milliseconds. */
+/** `500ms`, `30s`, `2m`, `1h`, `7d`; a bare number is seconds. Gives milliseconds. */
 export function parseDuration(text: string): number | undefined {
-  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|)$/i.exec(text.trim())
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)$/i.exec(text.trim())
   if (match === null) return undefined
   const ms = Math.floor(Number(match[1]) * (DURATION_UNITS[(match[2] ?? '').toLowerCase()] ?? 1))
   return Number.isSafeInteger(ms) && ms > 0 ? ms : undefined

@@ -6,10 +6,10 @@ import type { Daemon, DaemonOptions } from '../daemon.ts'
 import { DEFAULT_RESERVED_NAMES } from '../config/limits.ts'
 import { VfsError } from '../errors.ts'
 import { mountOrdinaryFiles } from '../file-server/fuse-native/ordinary-only.ts'
-import { orUndo } from './assembly.ts'
+import { orUndo } from '../tenants/assembly.ts'
 import { serveControl } from './control-server.ts'
 import { describeMount, register, unregister } from './registry.ts'
-import { lockState, prepareState } from './state-lock.ts'
+import { lockState, prepareState } from '../tenants/state-lock.ts'
 
 /** Resolves when the mount answers. Undoes what it began if a part fails. */
 export function startOrdinaryDaemon(options: DaemonOptions): Promise<Daemon> {

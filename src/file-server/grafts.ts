@@ -12,6 +12,19 @@ import { openVolume, volumeOver } from './volume.ts'
 const KEY_IN_GRAFT = /^(g:[^:]*:[^:]*:)(.+)$/s
 const IDENTITY = /^[A-Za-z0-9._-]{1,128}$/
 
+/** The identity; VfsError for options that cannot be. */
+function checked(tree: string, backing: string, options: GraftOptions): string {
+  if (!path.isAbsolute(backing))
+    throw new VfsError('EINVAL', `the backing of a graft is an absolute path, not ${backing}`)
+  const { quotaBytes } = options
+  if (quotaBytes !== undefined && !(Number.isSafeInteger(quotaBytes) && quotaBytes >= 0))
+    throw new VfsError('EINVAL', `a quota is a number of bytes, not ${quotaBytes}`)
+  const identity = options.identity ?? hash('sha256', tree, 'hex').slice(0, 32)
+  if (!IDENTITY.test(identity))
+    throw new VfsError('EINVAL', `no identity that a graft can have: ${JSON.stringify(identity)}`)
+  return identity
+}
+
 interface Place {
   /** 0: the volume. */
   readonly tree: number
@@ -59,18 +72,30 @@ export class Grafts {
     backing: string,
     options: GraftOptions,
   ): Promise<number> {
-    if (!path.isAbsolute(backing))
-      throw new VfsError('EINVAL', `the backing of a graft is an absolute path, not ${backing}`)
-    const { quotaBytes } = options
-    if (quotaBytes !== undefined && !(Number.isSafeInteger(quotaBytes) && quotaBytes >= 0))
-      throw new VfsError('EINVAL', `a quota is a number of bytes, not ${quotaBytes}`)
-    const identity = options.identity ?? hash('sha256', backing, 'hex').slice(0, 32)
-    if (!IDENTITY.test(identity))
-      throw new VfsError('EINVAL', `no identity that a graft can have: ${JSON.stringify(identity)}`)
+    const identity = checked(backing, backing, options)
     const place = await this.#find(directory)
+    return await this.#take(backing, () =>
+      this.#native.graft(place.tree, place.path, name, backing, { ...options, identity }),
+    )
+  }
+
+  async graftAt(
+    at: string,
+    backing: string,
+    subpath: string,
+    options: GraftOptions,
+  ): Promise<number> {
+    const tree = path.join(backing, subpath)
+    const identity = checked(tree, backing, options)
+    return await this.#take(tree, () =>
+      this.#native.graftAt(at, backing, subpath, { ...options, identity }),
+    )
+  }
+
+  async #take(backing: string, make: () => Promise<number>): Promise<number> {
     let id: number
     try {
-      id = await this.#native.graft(place.tree, place.path, name, backing, { ...options, identity })
+      id = await make()
     } catch (error) {
       throw toVfsError(error)
     }

@@ -54,6 +54,7 @@ export async function mountNative(options: MountOptions): Promise<FileServer> {
         listReserved,
         sharedBacking,
         passthrough: true,
+        threads: options.threads,
       },
       (reason) => onNotice({ kind: 'ended', reason }),
       files,
@@ -108,6 +109,10 @@ class NativeServer implements FileServer {
     options: GraftOptions,
   ): Promise<number> {
     return this.#grafts.graft(directory, name, backing, options)
+  }
+
+  graftAt(at: string, backing: string, subpath: string, options: GraftOptions): Promise<number> {
+    return this.#grafts.graftAt(at, backing, subpath, options)
   }
 
   graftKey(graft: number, path: string): Promise<DirectoryKey> {

@@ -260,6 +260,8 @@ export interface MountOptions {
   readonly listReserved: boolean
   /** Locks reach the backing filesystem, so that others who lock there are met. */
   readonly sharedBacking: boolean
+  /** How many serve; by the number of processors if not given. Each may block in the backing. */
+  readonly threads?: number
   readonly reserved: ReservedNames
   readonly handler: VirtualHandler
   /** Called from no particular request: log it. */
@@ -367,6 +369,12 @@ export interface FileServer {
     backing: string,
     options: GraftOptions,
   ): Promise<number>
+  /**
+   * As `graft`, at a path of the mount, which may lead into other grafts; directories on the way are
+   * made as needed, as their owner's. The tree is `subpath` below `backing`, '' for all of it; no link
+   * is followed in either path (ELOOP or ENOTDIR). EROFS: the point would lie in a read-only graft.
+   */
+  graftAt(at: string, backing: string, subpath: string, options: GraftOptions): Promise<number>
   /** The key of a directory inside a graft, '' for its root. Of one without programs it is good for
    * grafting only. */
   graftKey(graft: number, path: string): Promise<DirectoryKey>

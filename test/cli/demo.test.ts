@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { readMountTable } from '../../src/daemon/mount-table.ts'
+import { readMountTable } from '../../src/file-server/mount-table.ts'
 import { canMount, CliWorld } from '../support/cli.ts'
 
 const DEMO = fileURLToPath(new URL('../../scripts/demo', import.meta.url))

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { MountReport } from '../../src/daemon/control-types.ts'
-import { mountAt, readMountTable } from '../../src/daemon/mount-table.ts'
+import { mountAt, readMountTable } from '../../src/file-server/mount-table.ts'
 import { isAlive } from '../../src/daemon/registry.ts'
 import { canMount, CliWorld, exit } from '../support/cli.ts'
 

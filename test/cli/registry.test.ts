@@ -4,7 +4,7 @@ import path from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { runtimeDirectories, runtimeDirectory, stateDirectory } from '../../src/config/paths.ts'
-import { mountAt, parseMountTable } from '../../src/daemon/mount-table.ts'
+import { mountAt, parseMountTable } from '../../src/file-server/mount-table.ts'
 import {
   isAlive,
   register,
@@ -13,7 +13,7 @@ import {
   unregister,
   type MountRecord,
 } from '../../src/daemon/registry.ts'
-import { lockState, prepareState, StateInUse } from '../../src/daemon/state-lock.ts'
+import { lockState, prepareState, StateInUse } from '../../src/tenants/state-lock.ts'
 
 const test = suite<{ scratch: string }>('registry')
 

@@ -73,6 +73,10 @@ class FuseNativeServer implements FileServer {
     return Promise.reject(new VfsError('ENOTSUP', 'fuse-native serves one tree: no grants'))
   }
 
+  graftAt(): Promise<number> {
+    return this.graft()
+  }
+
   graftKey(): Promise<DirectoryKey> {
     return Promise.reject(new VfsError('ENOTSUP', 'fuse-native serves one tree: no grants'))
   }

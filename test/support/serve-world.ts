@@ -1,0 +1,118 @@
+/** A daemon of many tenants in a folder of its own; everything is ended and removed by `close`. */
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { readMountTable } from '../../src/file-server/mount-table.ts'
+import { exit, type Finished, INSITU } from './cli.ts'
+
+export interface Served {
+  readonly child: ChildProcess
+  /** Of the log so far. */
+  readonly log: () => string
+}
+
+export class ServeWorld {
+  readonly scratch: string
+  readonly file: string
+  readonly state: string
+  readonly runtime: string
+  readonly #children = new Set<ChildProcess>()
+
+  private constructor(scratch: string) {
+    this.scratch = scratch
+    this.file = path.join(scratch, 'insitu.yaml')
+    this.state = path.join(scratch, 'state')
+    this.runtime = path.join(scratch, 'run')
+  }
+
+  static async create(): Promise<ServeWorld> {
+    const scratch = await mkdtemp(path.join(tmpdir(), 'insitu-serve-'))
+    await chmod(scratch, 0o755) // tenants reach their homes
+    return new ServeWorld(scratch)
+  }
+
+  /** `rest` is the file without state and runtime. */
+  async configure(rest: string): Promise<void> {
+    await writeFile(this.file, `state: ${this.state}\nruntime: ${this.runtime}\n${rest}`)
+  }
+
+  async directory(name: string): Promise<string> {
+    const place = path.join(this.scratch, name)
+    await mkdir(place, { recursive: true })
+    return place
+  }
+
+  home(tenant: string): string {
+    return path.join(this.runtime, 'homes', tenant)
+  }
+
+  /** Resolves once it says that it serves. */
+  async serve(env: Readonly<Record<string, string>> = {}): Promise<Served> {
+    const child = spawn(INSITU, ['serve', '--config', this.file, '--log-level', 'debug'], {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#children.add(child)
+    let log = ''
+    child.stderr.on('data', (data: Buffer) => (log += data.toString()))
+    await new Promise<void>((resolve, reject) => {
+      child.stdout.once('data', () => resolve())
+      child.once('error', reject)
+      child.once('close', (code, signal) => {
+        reject(new Error(`serve ended with ${code ?? signal}: ${log}`))
+      })
+    })
+    return { child, log: () => log }
+  }
+
+  /** In a process of its own, so that a wedged mount cannot wedge the test. */
+  async run(command: string, args: readonly string[], deadlineMs = 20_000): Promise<Finished> {
+    return await new Promise((resolve) => {
+      execFile(command, args, { timeout: deadlineMs, cwd: '/' }, (error, stdout, stderr) => {
+        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null
+        resolve({ code, stdout, stderr })
+      })
+    })
+  }
+
+  async insitu(args: readonly string[]): Promise<Finished> {
+    return await this.run(INSITU, args)
+  }
+
+  /** Mount points below the scratch folder. */
+  async mounts(): Promise<string[]> {
+    const table = await readMountTable()
+    return table
+      .map(({ mountPoint }) => mountPoint)
+      .filter((each) => each.startsWith(`${this.scratch}/`))
+      .toSorted()
+  }
+
+  async kill({ child }: Served, signal: NodeJS.Signals): Promise<number | null> {
+    child.kill(signal)
+    const code = await exit(child)
+    this.#children.delete(child)
+    return code
+  }
+
+  async close(): Promise<void> {
+    const ended = [...this.#children].map(exit)
+    for (const child of this.#children) child.kill('SIGTERM')
+    const kill = setTimeout(() => {
+      for (const child of this.#children) child.kill('SIGKILL')
+    }, 15_000)
+    await Promise.all(ended)
+    clearTimeout(kill)
+    for (const place of (await this.mounts()).toReversed()) await this.run('umount', ['-l', place])
+    await rm(this.scratch, { recursive: true, force: true })
+  }
+}
+
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; !(await condition()); tries += 1) {
+    if (tries >= 400) throw new Error('it never came to be')
+    await sleep(25)
+  }
+}
