@@ -14,7 +14,7 @@ import { reevaluate, restore, tidy } from './reconciling.ts'
 import { holdersOf, openIn, takeAll, takeAway, unmountGrant } from './revoking.ts'
 import type { UnmountOptions } from './revoking.ts'
 import type { Selection } from './select.ts'
-import type { Actor } from './store/audit.ts'
+import type { Actor, AuditEntry } from './store/audit.ts'
 import { Store } from './store/index.ts'
 import type { Grant, MountRequest, Policy, Tenant, Volume, VolumeState } from './types.ts'
 import { Volumes } from './volumes.ts'
@@ -246,6 +246,10 @@ export class GrantBroker {
   counts(): { tenants: number; grants: number; deadlines: number } {
     const { tenants, table } = this.#context
     return { tenants: tenants.size, grants: table.size, deadlines: this.#deadlines.size }
+  }
+
+  record(entry: AuditEntry): void {
+    record(this.#context, entry)
   }
 
   close(): void {

@@ -44,7 +44,8 @@ export async function mountGrant(
     if (work.length === 0) break
     await Promise.all(work)
   }
-  const selection = explain(context, tenant, request)
+  const nowMs = Date.now()
+  const selection = explain(context, tenant, request, nowMs)
   const { explanations } = selection
   if (selection.chosen === undefined) {
     const { code, reason } = selection.refusal
@@ -58,7 +59,7 @@ export async function mountGrant(
     })
     throw new BrokerError(code, reason, request.volume === undefined ? { explanations } : {})
   }
-  const grant = toGrant(tenant, request, selection)
+  const grant = toGrant(tenant, request, selection, nowMs)
   const entry = table.insert({ grant, state: 'preparing', requestKey: key })
   await table.during(entry, () => prepare(context, entry, actor))
   return { grant, created: true, explanations }
@@ -69,6 +70,7 @@ export function explain(
   { table, volumes, policies }: Context,
   tenant: Tenant,
   request: Omit<MountRequest, 'at'>,
+  nowMs = Date.now(),
 ): Selection {
   const all = request.volume === undefined ? volumes.all() : [volumes.get(request.volume)]
   const candidates = all.flatMap((volume): Candidate[] =>
@@ -80,7 +82,7 @@ export function explain(
     candidates,
     policies: policies.all(),
     used: table.usedBy(tenant.name),
-    nowMs: Date.now(),
+    nowMs,
   })
 }
 
@@ -153,6 +155,7 @@ function toGrant(
   tenant: Tenant,
   request: MountRequest,
   { chosen, decision }: Extract<Selection, { decision: unknown }>,
+  nowMs: number,
 ): Grant {
   return {
     id: randomBytes(10).toString('hex'), // 80 random bits: never used before
@@ -165,7 +168,7 @@ function toGrant(
     compute: request.compute,
     revocable: decision.revocable,
     quotaBytes: decision.quotaBytes,
-    createdAtMs: Date.now(),
+    createdAtMs: nowMs,
     expiresAtMs: decision.expiresAtMs,
   }
 }

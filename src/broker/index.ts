@@ -1,0 +1,162 @@
+/** The broker: grants, their policy and state, and the endpoints of tenants and operator. */
+import { chmod } from 'node:fs/promises'
+import type { IncomingMessage } from 'node:http'
+import path from 'node:path'
+import { makeDirectories } from '../config/directories.ts'
+import { adminSocket, tenantEndpoint } from '../config/paths.ts'
+import type { Logger } from '../telemetry/log.ts'
+import { GrantBroker } from './broker.ts'
+import { createAdminApi } from './http/admin-api.ts'
+import { isOperator, mayUse, type Peer } from './http/peer.ts'
+import { listen } from './http/endpoint.ts'
+import { createTenantApi, type TenantApi } from './http/tenant-api.ts'
+import { Metrics } from './metrics.ts'
+import type {
+  Broker,
+  BrokerConfiguration,
+  Reconciliation,
+  TenantAdministration,
+  TenantCompute,
+  TenantMount,
+} from './ports.ts'
+import type { Tenant } from './types.ts'
+
+export interface BrokerOptions {
+  /** Holds `broker.db`; exists. */
+  readonly stateDirectory: string
+  /** Sockets stand in it; exists, and others may pass through it (0711 or 0755). */
+  readonly runtimeDirectory: string
+  readonly log: Logger
+}
+
+export const DATABASE = 'broker.db'
+export const API_SOCKET = 'api.sock'
+
+/** One entry in the audit a minute for each outsider. */
+const OUTSIDER_EVERY_MS = 60_000
+const MAX_OUTSIDERS = 1_000
+
+/** StoreError when the state cannot be used. */
+export async function openBroker(options: BrokerOptions): Promise<Broker> {
+  const file = path.join(options.stateDirectory, DATABASE)
+  const broker = new GrantBroker({ file, log: options.log })
+  try {
+    const served = new ServedBroker(broker, options)
+    await served.open()
+    return served
+  } catch (error) {
+    broker.close()
+    throw error
+  }
+}
+
+/** Others may look into it, whatever the umask says, and only its owner changes it. */
+async function openDirectory(directory: string): Promise<void> {
+  await makeDirectories(directory)
+  await chmod(directory, 0o755)
+}
+
+interface Endpoint {
+  readonly tenant: Tenant
+  readonly compute: TenantCompute | undefined
+  close(): Promise<void>
+}
+
+class ServedBroker implements Broker {
+  readonly #broker: GrantBroker
+  readonly #runtimeDirectory: string
+  readonly #metrics: Metrics
+  readonly #endpoints = new Map<string, Endpoint>()
+  /** Whose endpoint a request came to. */
+  readonly #owners = new WeakMap<IncomingMessage, string>()
+  readonly #outsiders = new Map<string, number>()
+  #api: TenantApi | undefined
+  #closeAdmin: (() => Promise<void>) | undefined
+
+  constructor(broker: GrantBroker, { runtimeDirectory }: BrokerOptions) {
+    this.#broker = broker
+    this.#runtimeDirectory = runtimeDirectory
+    this.#metrics = new Metrics(() => ({
+      ...broker.counts(),
+      listeners: this.#api?.streams.size ?? 0,
+    }))
+  }
+
+  async open(): Promise<void> {
+    this.#api = await createTenantApi({
+      broker: this.#broker,
+      tenantOf: (request) => this.#owners.get(request) ?? '',
+      computeOf: (tenant) => this.#endpoints.get(tenant)?.compute,
+      onRequest: (route, status, ms) => this.#metrics.request(route, status, ms),
+    })
+  }
+
+  configure(configuration: BrokerConfiguration): Promise<Reconciliation> {
+    return this.#broker.configure(configuration)
+  }
+
+  async addTenant(
+    tenant: Tenant,
+    mount: TenantMount,
+    compute: TenantCompute | undefined,
+  ): Promise<Reconciliation> {
+    const { name } = tenant
+    await this.#endpoints.get(name)?.close()
+    const report = await this.#broker.addTenant(tenant, mount)
+    const directory = tenantEndpoint(this.#runtimeDirectory, name)
+    await openDirectory(path.dirname(directory))
+    await openDirectory(directory)
+    const close = await listen({
+      socket: path.join(directory, API_SOCKET),
+      mode: 0o666, // who may is decided by the kernel's word at each connection
+      admit: (peer) => (mayUse(peer, tenant) ? undefined : "this endpoint is another tenant's"),
+      onRefused: (peer, reason) => this.#refused(peer, name, reason),
+      handle: (request, response) => {
+        this.#owners.set(request, name)
+        this.#api?.app.routing(request, response)
+      },
+    })
+    this.#endpoints.set(name, { tenant, compute, close })
+    return report
+  }
+
+  async removeTenant(name: string, options: { readonly forget: boolean }): Promise<void> {
+    const endpoint = this.#endpoints.get(name)
+    this.#endpoints.delete(name)
+    this.#api?.streams.close(name)
+    this.#api?.rate.forget(name)
+    await endpoint?.close()
+    await this.#broker.removeTenant(name, options)
+  }
+
+  async serveAdmin(administration: TenantAdministration): Promise<void> {
+    const broker = this.#broker
+    const app = await createAdminApi({ broker, administration, metrics: this.#metrics })
+    this.#closeAdmin = await listen({
+      socket: adminSocket(this.#runtimeDirectory),
+      mode: 0o600,
+      admit: (peer) => (isOperator(peer) ? undefined : "this is the operator's"),
+      onRefused: (peer, reason) => this.#refused(peer, undefined, reason),
+      handle: (request, response) => app.routing(request, response),
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#closeAdmin?.()
+    await Promise.all([...this.#endpoints.values()].map((endpoint) => endpoint.close()))
+    this.#endpoints.clear()
+    this.#broker.close()
+  }
+
+  #refused(peer: Peer, tenant: string | undefined, reason: string): void {
+    this.#metrics.outsider()
+    // It may try as often as it likes; the audit is for people.
+    const key = `${peer.uid} ${tenant}`
+    const now = Date.now()
+    if (now - (this.#outsiders.get(key) ?? -Infinity) < OUTSIDER_EVERY_MS) return
+    if (this.#outsiders.size >= MAX_OUTSIDERS) this.#outsiders.clear()
+    this.#outsiders.set(key, now)
+    const subject = peer.command
+    this.#broker.record({ ...peer, action: 'connect', outcome: 'refused', tenant, subject, reason })
+  }
+}
