@@ -198,7 +198,7 @@ void VirtualFiles::getattr(Request& request, const VirtualNodePtr& node) {
         if (error != 0) return void(request.reply_error(error));
         return reply_result_attributes(request, *node, *bound);
       }
-      return resolve(request, node, [this, node](Request& waiting) {
+      return when_fresh(request, node, [this, node](Request& waiting) {
         std::shared_ptr<const BoundResult> bound;
         if (const int error = settle(node, bound)) return waiting.reply_error(error) == 0;
         reply_result_attributes(waiting, *node, *bound);

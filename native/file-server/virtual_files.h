@@ -130,6 +130,8 @@ class VirtualFiles final : public VirtualLayer {
   // ---- virtual_results.cc
   void lookup_in_results(Request& request, const VirtualNodePtr& directory, std::string_view name);
   void lookup_in_last(Request& request, const VirtualNodePtr& directory, std::string_view name);
+  // Answers with `then`: at once if the published set holds, else as `resolve`.
+  void when_fresh(Request& request, const VirtualNodePtr& node, std::function<bool(Request&)> then);
   // Answers with `then` once there is a fresh set, or with the error. A set that is withdrawn while
   // the answer is on its way (a new program came) is asked for again, `tries` times.
   void resolve(Request& request, const VirtualNodePtr& node, std::function<bool(Request&)> then,

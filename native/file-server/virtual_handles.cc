@@ -125,7 +125,7 @@ void VirtualFiles::open(Request& request, const VirtualNodePtr& node) {
       if (!may_open(request, *node)) return void(request.reply_error(ESTALE));
       return void(open_result(request, node));
     }
-    return resolve(request, node, [this, node](Request& waiting) {
+    return when_fresh(request, node, [this, node](Request& waiting) {
       std::shared_ptr<const BoundResult> bound;
       if (const int error = settle(node, bound)) return waiting.reply_error(error) == 0;
       return open_result(waiting, node);

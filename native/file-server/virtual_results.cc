@@ -75,6 +75,16 @@ void VirtualFiles::lookup_in_last(Request& request, const VirtualNodePtr& direct
   reply_result(request, node);
 }
 
+void VirtualFiles::when_fresh(Request& request, const VirtualNodePtr& node,
+                              std::function<bool(Request&)> then) {
+  const ProgramPtr program = programs_.find(node->key);
+  if (program && program->current && program->current->holds()) {
+    then(request);
+    return;
+  }
+  resolve(request, node, std::move(then));
+}
+
 void VirtualFiles::resolve(Request& request, const VirtualNodePtr& node,
                            std::function<bool(Request&)> then, int tries) {
   auto on_reply = [this, node, then, tries](Request& waiting, const UpcallReply&) {
@@ -126,9 +136,8 @@ bool VirtualFiles::open_result(Request& request, const VirtualNodePtr& node) {
 void VirtualFiles::open_directory(Request& request, const VirtualNodePtr& node) {
   const ProgramPtr program = programs_.find(node->key);
   if (!program || program->writing) return void(request.reply_error(ENOENT));
-  if (node->kind == VirtualKind::last || (program->current && program->current->holds()))
-    return void(list(request, node));
-  resolve(request, node, [this, node](Request& waiting) { return list(waiting, node); });
+  if (node->kind == VirtualKind::last) return void(list(request, node));
+  when_fresh(request, node, [this, node](Request& waiting) { return list(waiting, node); });
 }
 
 bool VirtualFiles::list(Request& request, const VirtualNodePtr& node) {

@@ -17,8 +17,9 @@ import type { GuestError, RunLimits, RunResult, Sandbox, Usage } from '../sandbo
 import { chooseAnswer } from './answer.ts'
 import type { AttachedProgram } from './attached-program.ts'
 import { checkSize, compileError } from './compile.ts'
-import { Database, type ProgramRecord } from './database.ts'
+import { Database } from './database.ts'
 import type { Engine, Log } from './engine.ts'
+import { FORESEEN_BYTES, ForeseenRun, isSame, type Attempt } from './foreseen.ts'
 import { runOnce, type Once } from './run-once.ts'
 import { entryOf, Programs } from './programs.ts'
 import { describeError, describeInputPaths, describeStatus } from './report.ts'
@@ -149,6 +150,24 @@ export class ProgramEngine implements Compute {
     return survey.path
   }
 
+  foresee(
+    directory: DirectoryKey,
+    bytes: Uint8Array,
+    principal: Principal,
+  ): ForeseenRun | undefined {
+    if (bytes.length > Math.min(FORESEEN_BYTES, this.#options.limits.programBytes)) return undefined
+    const source = new Uint8Array(bytes)
+    try {
+      const attempt = this.#attempt(directory, source, hash('sha256', source, 'hex'), principal)
+      const { known, draft } = attempt
+      if (known !== undefined && isSame(known.record, draft)) return undefined
+      const trial = attempt.attached.tryOut(draft, source)
+      return trial && new ForeseenRun({ ...attempt, trial })
+    } catch {
+      return undefined // whatever it is, staging says it
+    }
+  }
+
   stage(
     directory: DirectoryKey,
     bytes: Uint8Array,
@@ -169,8 +188,9 @@ export class ProgramEngine implements Compute {
     checkSize(source, this.#options.limits)
     const { programs } = this.#running
     const program = hash('sha256', source, 'hex')
-    const known = programs.get(directory)
-    if (known !== undefined && isSame(known.record, program, principal)) {
+    const attempt = this.#attempt(directory, source, program, principal)
+    const { known } = attempt
+    if (known !== undefined && isSame(known.record, attempt.draft)) {
       await this.#checkRights(directory, principal)
       const { broken } = known.record
       return broken === undefined ? { status: 'unchanged' } : { status: 'broken', error: broken }
@@ -180,17 +200,11 @@ export class ProgramEngine implements Compute {
         'EDQUOT',
         `there are ${this.#bounds.programs} programs already; remove one, or raise the limit`,
       )
-    const { uid, gid, groups } = principal
-    const draft = {
-      key: directory,
-      hash: program,
-      sizeBytes: source.length,
-      principal: { uid, gid, groups: [...groups] },
-      attachedAtMs: Date.now(),
-      missingSinceMs: undefined,
+    const begun = options?.foreseen instanceof ForeseenRun && options.foreseen.take(attempt)
+    const { attached, draft, trial } = begun || {
+      ...attempt,
+      trial: attempt.attached.tryOut(attempt.draft, source),
     }
-    const attached = programs.prepared(directory, draft)
-    const trial = attached.tryOut(draft, source)
     let taken = false
     try {
       const [where, broken] = await Promise.all([
@@ -208,6 +222,24 @@ export class ProgramEngine implements Compute {
     } finally {
       if (!taken) trial?.drop()
     }
+  }
+
+  #attempt(
+    directory: DirectoryKey,
+    source: Uint8Array,
+    program: string,
+    { uid, gid, groups }: Principal,
+  ): Attempt {
+    const draft = {
+      key: directory,
+      hash: program,
+      sizeBytes: source.length,
+      principal: { uid, gid, groups: [...groups] },
+      attachedAtMs: Date.now(),
+      missingSinceMs: undefined,
+    }
+    const { programs } = this.#running
+    return { known: programs.get(directory), draft, attached: programs.prepared(directory, draft) }
   }
 
   /** Why it does not compile, if it does not. */
@@ -350,13 +382,4 @@ export class ProgramEngine implements Compute {
     const library = this.source(ask.directory)
     return runOnce(this.#engine, { ...ask, source, library }, take)
   }
-}
-
-function isSame(record: ProgramRecord, program: string, principal: Principal): boolean {
-  return (
-    record.hash === program &&
-    record.principal.uid === principal.uid &&
-    record.principal.gid === principal.gid &&
-    String(record.principal.groups) === String(principal.groups)
-  )
 }

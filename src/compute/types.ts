@@ -46,6 +46,14 @@ export interface StageOptions {
   /** Asked once a program turned out not to compile: attach it as broken (the default), or leave
    * everything as it was. */
   readonly keepBroken?: () => boolean
+  /** What `foresee` gave for these bytes; it is used up. */
+  readonly foreseen?: Foreseen | undefined
+}
+
+/** A run of a program that is still being written. Nothing of it shows before it is staged. */
+export interface Foreseen {
+  /** Idempotent; does nothing to what was staged. */
+  drop(): void
 }
 
 /** What came of a program that is attached nowhere. */
@@ -61,6 +69,9 @@ export interface Compute {
   start(): Promise<void>
   /** Makes `source` the directory's program, unless it is the one already; a run starts. The same
    * broken bytes again are `broken` again. */
+  /** `source` may be the whole program: begins to compile and run it, if there is room to. It ends
+   * unless it is staged very soon. The principal is one who may attach. */
+  foresee(directory: DirectoryKey, source: Uint8Array, principal: Principal): Foreseen | undefined
   stage(
     directory: DirectoryKey,
     source: Uint8Array,

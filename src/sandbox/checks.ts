@@ -50,9 +50,10 @@ export function checkMessage(header: unknown): FromWorker | undefined {
     case 'done': {
       const error = checkError(header['error'])
       const { retire, spooled } = header as { retire?: unknown; spooled?: unknown }
+      const results = checkResults(header['results'])
       if (error === 'bad' || typeof retire !== 'boolean' || typeof spooled !== 'boolean')
         return undefined
-      return { type, error, spooled, retire }
+      return results && { type, error, spooled, retire, results }
     }
     case 'results': {
       const results = checkResults(header['results'])

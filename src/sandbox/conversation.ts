@@ -110,12 +110,14 @@ export class Conversation {
         case 'full':
           throw this.#full()
         case 'results':
-          for (const [name, sizeBytes] of message.results) this.#addResult(name, sizeBytes)
+          this.#addResults(message.results)
           break
         case 'bytes':
           this.#addBytes(tail)
           break
         case 'done':
+          this.#addResults(message.results)
+          if (tail.length > 0) this.#addBytes(tail)
           return { answer: this.#finish(message.error, message.spooled), retire: message.retire }
         case 'ready':
         case 'compiled':
@@ -206,14 +208,16 @@ export class Conversation {
     this.#worker.send({ type: 'spool' }, undefined, passed)
   }
 
-  #addResult(name: string, sizeBytes: number): void {
+  #addResults(results: readonly (readonly [name: string, sizeBytes: number])[]): void {
     const { resultFiles, outputBytes } = this.#request.limits
-    if (!isResultName(name) || this.#sizes.has(name))
-      throw this.#worker.violation('it named a result twice')
-    if (this.#sizes.size >= resultFiles) throw this.#over('files')
-    this.#outputBytes += sizeBytes
-    if (this.#outputBytes > outputBytes) throw this.#over('output')
-    this.#sizes.set(name, sizeBytes)
+    for (const [name, sizeBytes] of results) {
+      if (!isResultName(name) || this.#sizes.has(name))
+        throw this.#worker.violation('it named a result twice')
+      if (this.#sizes.size >= resultFiles) throw this.#over('files')
+      this.#outputBytes += sizeBytes
+      if (this.#outputBytes > outputBytes) throw this.#over('output')
+      this.#sizes.set(name, sizeBytes)
+    }
   }
 
   #addBytes(tail: Buffer): void {

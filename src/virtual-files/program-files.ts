@@ -108,7 +108,7 @@ export class ProgramFiles {
     let waiting = true
     const staged = written.inTurn(async () => {
       if (source.byteLength === 0) await written.detach(written.changes, principal)
-      else await written.stage(source, principal, () => !waiting)
+      else await written.stage(source, principal, { keepBroken: () => !waiting })
       written.orphanWriters()
     })
     const timer = Promise.withResolvers<void>()

@@ -1,4 +1,5 @@
 import { VfsError } from '../errors.ts'
+import type { Foreseen } from '../compute/types.ts'
 import type { Principal } from '../file-server/types.ts'
 import type { Budget } from './byte-budget.ts'
 import { OpenFile } from './open-file.ts'
@@ -33,6 +34,9 @@ export class ProgramWriter extends OpenFile {
   #orphaned = false
   /** The directory's count of changes when this handle last emptied the file. */
   #emptiedAt: number | undefined
+  /** The first bytes are there, and perhaps all: what they do is begun once the write is answered. */
+  #foresight: NodeJS.Immediate | undefined
+  #foreseen: Foreseen | undefined
 
   constructor(options: ProgramWriterOptions) {
     super()
@@ -61,6 +65,7 @@ export class ProgramWriter extends OpenFile {
   /** The name is another file's now, or nobody's. */
   orphan(): void {
     this.#orphaned = true
+    this.#forgetForeseen()
   }
 
   override async read(offset: number, sizeBytes: number): Promise<Uint8Array> {
@@ -68,7 +73,9 @@ export class ProgramWriter extends OpenFile {
   }
 
   override async write(offset: number, data: Uint8Array, append: boolean): Promise<void> {
+    const first = this.#buffer.sizeBytes === 0
     this.#change(() => this.#buffer.write(append ? this.#buffer.sizeBytes : offset, data))
+    if (first) this.#foresight = setImmediate(() => this.#foresee())
   }
 
   override truncate(sizeBytes: number): void {
@@ -85,12 +92,17 @@ export class ProgramWriter extends OpenFile {
     if (!this.#changed || this.#buffer.sizeBytes === 0) return
     this.#changed = false
     const source = this.#buffer.content()
+    const foreseen = this.#foreseen
+    this.#foreseen = undefined
+    clearImmediate(this.#foresight)
     await this.#directory.inTurn(async () => {
-      if (!this.#orphaned) await this.#directory.stage(source, this.#principal)
+      if (this.#orphaned) foreseen?.drop()
+      else await this.#directory.stage(source, this.#principal, { foreseen })
     })
   }
 
   override release(): void {
+    this.#forgetForeseen()
     this.#settle()
       .catch((error: unknown) =>
         this.#directory.warn(error, 'the last close of .compute left the program as it was'),
@@ -113,7 +125,19 @@ export class ProgramWriter extends OpenFile {
     }
   }
 
+  #foresee(): void {
+    if (!this.#orphaned && this.#changed)
+      this.#foreseen = this.#directory.foresee(this.#buffer.content(), this.#principal)
+  }
+
+  #forgetForeseen(): void {
+    clearImmediate(this.#foresight)
+    this.#foreseen?.drop()
+    this.#foreseen = undefined
+  }
+
   #change(apply: () => void): void {
+    this.#forgetForeseen()
     try {
       apply()
     } catch (error) {

@@ -1,4 +1,4 @@
-import type { Compute } from '../compute/types.ts'
+import type { Compute, Foreseen, StageOptions } from '../compute/types.ts'
 import { VfsError } from '../errors.ts'
 import type { DirectoryKey, FileServer, Principal } from '../file-server/types.ts'
 import type { ProgramWriter } from './program-writer.ts'
@@ -83,7 +83,7 @@ export class WrittenDirectory {
   async stage(
     source: Uint8Array,
     principal: Principal,
-    keepBroken: () => boolean = () => true,
+    { keepBroken = () => true, foreseen }: StageOptions = {},
   ): Promise<void> {
     let refused = false
     const outcome = await this.#options.compute.stage(this.#key, source, principal, {
@@ -91,11 +91,16 @@ export class WrittenDirectory {
         refused = !keepBroken()
         return !refused
       },
+      foreseen,
     })
     if (!refused) this.#changes += 1
     if (outcome.status !== 'broken') return
     const { name, message } = outcome.error
     throw new VfsError('ENOEXEC', `the program does not compile: ${name}: ${message}`)
+  }
+
+  foresee(source: Uint8Array, principal: Principal): Foreseen | undefined {
+    return this.#options.compute.foresee(this.#key, source, principal)
   }
 
   /** The program was emptied, at the time of `changes`, by one who may do so. In turn only. */

@@ -51,11 +51,22 @@ export function receive(): Received {
   return { message: decoded.header as ToWorker, tail: decoded.tail, fd }
 }
 
+/** What a run's last frame holds of its results; an error's text may stand there too. */
+const LAST_WORD_BYTES = 16 * 1024
+
+type Result = [name: string, sizeBytes: number]
+
+export interface Ending {
+  readonly spooled: boolean
+  readonly results: readonly Result[]
+  readonly bytes: Uint8Array | undefined
+}
+
 /** One run's Host over the socket. */
 export class SocketHost implements Host {
   readonly #limits: RunLimits
   readonly #names = new Set<string>()
-  readonly #results: [name: string, sizeBytes: number][] = []
+  readonly #results: Result[] = []
   #outputBytes = 0
   /** Results so far, while they are small. */
   #inline: Buffer[] = []
@@ -138,14 +149,15 @@ export class SocketHost implements Host {
     }
   }
 
-  /** Sends what is still here: the end of the log, and, of a run that went well, its results. */
-  finish(keepResults: boolean): { spooled: boolean } {
+  /** Sends the end of the log and, of a run that went well, its results, but for what fits into the
+   * last word: that comes back. */
+  finish(keepResults: boolean): Ending {
     this.#flushLog()
     const spooled = this.#spool >= 0
     if (spooled) closeSync(this.#spool)
     this.#spool = -1
-    if (!keepResults) return { spooled }
-    let batch: [string, number][] = []
+    if (!keepResults) return { spooled, results: [], bytes: undefined }
+    let batch: Result[] = []
     let batchBytes = 0
     for (const result of this.#results) {
       // JSON needs at most six bytes for one of a name.
@@ -158,12 +170,15 @@ export class SocketHost implements Host {
       batch.push(result)
       batchBytes += bytes
     }
-    if (batch.length > 0) send({ type: 'results', results: batch })
-    const inline = Buffer.concat(this.#inline)
-    for (let at = 0; at < inline.length; at += TAIL_BYTES)
-      send({ type: 'bytes' }, inline.subarray(at, at + TAIL_BYTES))
+    let bytes = Buffer.concat(this.#inline)
     this.#inline = []
-    return { spooled }
+    if (batchBytes + bytes.length > LAST_WORD_BYTES) {
+      send({ type: 'results', results: batch })
+      batch = []
+      for (; bytes.length > 0; bytes = bytes.subarray(TAIL_BYTES))
+        send({ type: 'bytes' }, bytes.subarray(0, TAIL_BYTES))
+    }
+    return { spooled, results: batch, bytes: bytes.length > 0 ? bytes : undefined }
   }
 
   #openSpool(): void {

@@ -52,8 +52,8 @@ async function serve({ message }: Received): Promise<void> {
       const host = new SocketHost(message.limits)
       const seed = Buffer.from(message.seed, 'hex')
       const error = clip(await slot.run(host, { seed, nowMs: message.nowMs }))
-      const { spooled } = host.finish(error === undefined)
-      send({ type: 'done', error, spooled, retire: slot.poisoned() })
+      const { spooled, results, bytes } = host.finish(error === undefined)
+      send({ type: 'done', error, spooled, retire: slot.poisoned(), results }, bytes)
       return
     }
     case 'renew':

@@ -94,6 +94,8 @@ export type FromWorker =
       readonly error: GuestError | undefined
       readonly spooled: boolean
       readonly retire: boolean
+      /** The last batch of `results`; the frame's tail is the last of `bytes`, if there is one. */
+      readonly results: readonly (readonly [name: string, sizeBytes: number])[]
     }
 
 /** NAME_MAX of every file system that matters. */

@@ -66,7 +66,7 @@ export class Peer {
   }
 
   done(spooled = false): void {
-    this.say({ type: 'done', spooled, retire: false })
+    this.say({ type: 'done', spooled, retire: false, results: [] })
   }
 }
 

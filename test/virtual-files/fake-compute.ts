@@ -41,6 +41,8 @@ export class FakeCompute implements Compute {
 
   async start(): Promise<void> {}
 
+  foresee(): undefined {}
+
   async stage(
     directory: DirectoryKey,
     source: Uint8Array,
