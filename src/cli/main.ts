@@ -1,10 +1,12 @@
 /** The entry of `insitu`: one file a command; each loads what it needs only when it is called. */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { addAudit } from './audit.ts'
 import { addCheck } from './check.ts'
 import { addConfig } from './config.ts'
 import { addDoctor } from './doctor.ts'
 import { CliError, EXIT, oneLine } from './exit.ts'
+import { addGrant } from './grant.ts'
 import { addLogs } from './logs.ts'
 import { addMount } from './mount.ts'
 import { addProgram } from './program.ts'
@@ -13,6 +15,7 @@ import { addServe } from './serve.ts'
 import { addStatus } from './status.ts'
 import { addTypes } from './types.ts'
 import { addUnmount } from './unmount.ts'
+import { addVolume } from './volume.ts'
 import { addWait } from './wait.ts'
 
 const program = new Command('insitu')
@@ -45,6 +48,9 @@ const commands = [
   addProgram,
   addServe,
   addConfig,
+  addVolume,
+  addGrant,
+  addAudit,
   addDoctor,
 ]
 for (const add of commands) add(program)

@@ -1,0 +1,164 @@
+/**
+ * `insitu/client`: the tenant's API in TypeScript, over its socket. Types come from the same schemas that
+ * the endpoint checks and describes itself by.
+ */
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import type { Static } from 'typebox'
+import type * as schemas from './http/schemas.ts'
+
+export type MountRequest = Omit<Static<typeof schemas.MountBody>, 'dryRun'>
+export type UnmountRequest = Static<typeof schemas.UnmountBody>
+export type ComputeRequest = Static<typeof schemas.ComputeBody>
+export type Grant = Static<typeof schemas.Grant>
+export type TenantVolume = Static<typeof schemas.TenantVolume>
+export type DryRun = Static<typeof schemas.DryRun>
+
+export interface GrantNotice {
+  readonly type: string
+  readonly at: string
+  readonly grant: Grant
+  readonly reason?: string
+}
+
+/** What the endpoint refused: `code` is part of the API. */
+export class ProblemError extends Error {
+  override readonly name = 'ProblemError'
+  readonly status: number
+  readonly code: string
+  readonly problem: Readonly<Record<string, unknown>>
+
+  constructor(status: number, problem: Readonly<Record<string, unknown>>) {
+    super(typeof problem['detail'] === 'string' ? problem['detail'] : `HTTP status ${status}`)
+    this.status = status
+    this.code = typeof problem['code'] === 'string' ? problem['code'] : 'unknown'
+    this.problem = problem
+  }
+}
+
+export interface CallOptions {
+  readonly method?: string
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
+  readonly signal?: AbortSignal
+}
+
+/** An answer of more than that, other than a result, is none of ours. */
+const MAX_JSON_BYTES = 64 * 1024 * 1024
+
+export class InsituClient {
+  readonly #socketPath: string
+
+  /** Where the tenant's directory is in this container. */
+  constructor(socketPath = '/run/insitu/api.sock') {
+    this.#socketPath = socketPath
+  }
+
+  async volumes(): Promise<TenantVolume[]> {
+    return (await this.json<{ volumes: TenantVolume[] }>('/volumes')).volumes
+  }
+
+  async grants(): Promise<Grant[]> {
+    return (await this.json<{ grants: Grant[] }>('/grants')).grants
+  }
+
+  /** With a key, the same request may be made again. */
+  mount(request: MountRequest, idempotencyKey?: string): Promise<Grant> {
+    const headers = idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }
+    return this.json<Grant>('/mount', { body: request, headers })
+  }
+
+  explain(request: MountRequest): Promise<DryRun> {
+    return this.json<DryRun>('/mount', { body: { ...request, dryRun: true } })
+  }
+
+  /** Undefined: nothing was there. */
+  async unmount(request: UnmountRequest): Promise<Grant | undefined> {
+    return (await this.json<{ unmounted?: Grant }>('/unmount', { body: request })).unmounted
+  }
+
+  /** The result as a stream; undefined: it is still the one that `etag` names. */
+  async compute(
+    request: ComputeRequest,
+    { etag, signal }: { readonly etag?: string; readonly signal?: AbortSignal } = {},
+  ): Promise<{ readonly stream: IncomingMessage; readonly etag: string } | undefined> {
+    const headers = etag === undefined ? {} : { 'if-none-match': etag }
+    const options = { body: request, headers, ...(signal === undefined ? {} : { signal }) }
+    const response = await this.#send('/compute', options)
+    if (response.statusCode === 304) {
+      response.resume()
+      return undefined
+    }
+    return { stream: response, etag: response.headers.etag ?? '' }
+  }
+
+  /** What happens to this tenant's grants, until the signal or the end of the daemon. */
+  async *events(signal?: AbortSignal): AsyncGenerator<GrantNotice> {
+    const response = await this.#send('/events', signal === undefined ? {} : { signal })
+    let text = ''
+    for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
+      text += chunk
+      const blocks = text.split('\n\n')
+      text = blocks.pop() ?? ''
+      for (const block of blocks) {
+        const data = block.split('\n').find((line) => line.startsWith('data: '))
+        if (data !== undefined) yield JSON.parse(data.slice(6)) as GrantNotice
+      }
+    }
+  }
+
+  async json<T>(path: string, options: CallOptions = {}): Promise<T> {
+    return JSON.parse(await textOf(await this.#send(path, options))) as T
+  }
+
+  #send(path: string, options: CallOptions): Promise<IncomingMessage> {
+    const { body, headers = {}, signal } = options
+    const text = body === undefined ? undefined : JSON.stringify(body)
+    return new Promise((resolve, reject) => {
+      const call = httpRequest(
+        {
+          socketPath: this.#socketPath,
+          path,
+          method: options.method ?? (text === undefined ? 'GET' : 'POST'),
+          headers: {
+            ...(text === undefined
+              ? {}
+              : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
+            ...headers,
+          },
+          ...(signal === undefined ? {} : { signal }),
+        },
+        (response) => {
+          const status = response.statusCode ?? 0
+          if (status < 400) resolve(response)
+          else
+            textOf(response).then(
+              (problem) => reject(new ProblemError(status, toProblem(problem))),
+              reject,
+            )
+        },
+      )
+      call.once('error', reject)
+      call.end(text)
+    })
+  }
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let sizeBytes = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    sizeBytes += chunk.length
+    if (sizeBytes > MAX_JSON_BYTES) throw new Error('the answer is too large')
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function toProblem(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+  } catch {
+    return {}
+  }
+}

@@ -1,0 +1,310 @@
+/** `insitu volume`: what there is, and what is mounted of it for a tenant. */
+import type { Command } from 'commander'
+import { setTimeout as sleep } from 'node:timers/promises'
+import path from 'node:path'
+import { InvalidArgumentError, Option } from 'commander'
+import { ProblemError } from '../broker/client.ts'
+import type { DryRun, Grant, InsituClient, MountRequest, TenantVolume } from '../broker/client.ts'
+import { formatSize, parseSize } from '../config/units.ts'
+import { adminClient, asking, columns, show, tenantClient } from './broker-client.ts'
+import { CliError, EXIT, oneLine } from './exit.ts'
+import { duration, example } from './options.ts'
+
+interface Common {
+  readonly tenant?: string
+  readonly json?: true
+}
+
+export function addVolume(program: Command): void {
+  const volume = program.command('volume').description('volumes, and what is mounted of them')
+  addList(volume)
+  addMount(volume)
+  addUnmount(volume)
+  addDrain(volume)
+  addCreate(volume)
+}
+
+function addList(volume: Command): void {
+  volume
+    .command('list')
+    .description('the volumes that the tenant may know of; as operator without --tenant, all')
+    .option('--tenant <name>', 'whose')
+    .option('--explain', 'what would be chosen for the tenant, and why not the others')
+    .addOption(modeOption())
+    .option('--json', 'as JSON')
+    .action(async (options: Common & { explain?: true; mode: 'ro' | 'rw' }) =>
+      asking(async () => {
+        if (options.explain) return await listExplained(options)
+        if (options.tenant === undefined && process.getuid?.() === 0) return await listAll(options)
+        const volumes = await (await tenantClient(options.tenant)).volumes()
+        show(volumes, options.json, () => renderVolumes(volumes))
+      }),
+    )
+}
+
+interface AdminVolume {
+  readonly name: string
+  readonly kind: string
+  readonly backing: string
+  readonly class: { readonly name: string }
+  readonly modes: readonly string[]
+  readonly freeBytes: number
+  readonly grants: number
+  readonly healthy: boolean
+  readonly draining: boolean
+}
+
+async function listAll({ json }: Common): Promise<void> {
+  const { volumes } = await adminClient().json<{ volumes: AdminVolume[] }>('/volumes')
+  show(volumes, json, () =>
+    columns(
+      ['VOLUME', 'KIND', 'CLASS', 'MODES', 'FREE', 'GRANTS', 'STATE', 'BACKING'],
+      volumes.map((each) => [
+        each.name,
+        each.kind,
+        each.class.name,
+        each.modes.join(','),
+        formatSize(each.freeBytes),
+        each.grants,
+        stateOf(each),
+        each.backing,
+      ]),
+    ),
+  )
+}
+
+async function listExplained({ tenant, mode, json }: Common & { mode: 'ro' | 'rw' }) {
+  const client = await tenantClient(tenant)
+  const dry = await client.explain({ select: {}, at: 'explained', mode })
+  show(dry, json, () => renderExplained(dry))
+}
+
+function renderVolumes(volumes: readonly TenantVolume[]): string {
+  const verdict = (word: TenantVolume['ro']): string => (word === 'allowed' ? 'yes' : word.code)
+  return columns(
+    ['VOLUME', 'CLASS', 'FREE', 'STATE', 'RO', 'RW'],
+    volumes.map((each) => [
+      each.name,
+      each.class.name,
+      formatSize(each.freeBytes),
+      stateOf(each),
+      verdict(each.ro),
+      verdict(each.rw),
+    ]),
+  )
+}
+
+function stateOf({ healthy, draining }: { healthy: boolean; draining: boolean }): string {
+  if (draining) return 'draining'
+  return healthy ? 'ok' : 'unhealthy'
+}
+
+function renderExplained(dry: DryRun): string {
+  const digits = (value: number | undefined): string | undefined => value?.toFixed(3)
+  const table = columns(
+    ['VOLUME', 'SCORE', 'SPACE', 'SERVICE', 'LOCALITY', 'LOAD', 'WHY NOT'],
+    dry.explanations.map(({ volume, score, refusal }) => [
+      volume,
+      digits(score?.total),
+      digits(score?.space),
+      digits(score?.serviceLevel),
+      digits(score?.locality),
+      digits(score?.load),
+      refusal === undefined ? '' : `${refusal.code}: ${refusal.reason}`,
+    ]),
+  )
+  const chosen =
+    dry.volume === undefined
+      ? `none: ${oneLine(dry.refusal?.reason ?? '')}\n`
+      : `chosen: ${dry.volume}, by policy ${dry.policy ?? ''}\n`
+  return table + chosen
+}
+
+interface MountFlags extends Common {
+  readonly at: string
+  readonly mode: 'ro' | 'rw'
+  readonly subpath?: string
+  readonly ttl?: number
+  readonly quota?: number
+  readonly compute?: true
+  readonly class?: string
+  readonly label?: readonly string[]
+  readonly minFree?: number
+  readonly dryRun?: true
+}
+
+function addMount(volume: Command): void {
+  volume
+    .command('mount')
+    .description('mount a volume for a tenant; done when it is seen there')
+    .argument('[volume]', 'its name; without one, --class and --label choose')
+    .requiredOption('--at <path>', "where, relative to the tenant's mount")
+    .addOption(modeOption())
+    .option('--tenant <name>', 'whose')
+    .option('--subpath <path>', 'a part of the volume')
+    .option('--ttl <duration>', 'how long, as 30m', duration)
+    .option('--quota <size>', 'what it may occupy, as 10G', size)
+    .option('--compute', 'programs may run in it')
+    .option('--class <name>', 'choose by class')
+    .option('--label <key=value>', 'choose by label; may be repeated', collect)
+    .option('--min-free <size>', 'choose by free space', size)
+    .option('--dry-run', 'explain, and change nothing')
+    .option('--json', 'as JSON')
+    .addHelpText('after', example('$ insitu volume mount datasets --at shared/datasets --ttl 1h'))
+    .action(async (name: string | undefined, flags: MountFlags) =>
+      asking(async () => {
+        const client = await tenantClient(flags.tenant)
+        const request = toRequest(name, flags)
+        if (flags.dryRun) return await explain(client, request, flags)
+        const grant = await client.mount(request)
+        show(grant, flags.json, () => `${grant.id}: ${grant.volume} ${grant.mode} at ${grant.at}\n`)
+      }),
+    )
+}
+
+async function explain(client: InsituClient, request: MountRequest, { json }: Common) {
+  const dry = await client.explain(request)
+  show(dry, json, () => renderExplained(dry))
+  if (dry.refusal !== undefined) throw new CliError(EXIT.refused, dry.refusal.reason)
+}
+
+function toRequest(name: string | undefined, flags: MountFlags): MountRequest {
+  const labels = Object.fromEntries((flags.label ?? []).map(keyAndValue))
+  const choice =
+    name === undefined
+      ? {
+          select: {
+            labels,
+            ...(flags.class === undefined ? {} : { class: flags.class }),
+            ...(flags.minFree === undefined ? {} : { minFreeBytes: flags.minFree }),
+          },
+        }
+      : { volume: name }
+  return {
+    ...choice,
+    at: flags.at,
+    mode: flags.mode,
+    ...(flags.subpath === undefined ? {} : { subpath: flags.subpath }),
+    ...(flags.ttl === undefined ? {} : { ttl: Math.max(1, Math.ceil(flags.ttl / 1_000)) }),
+    ...(flags.quota === undefined ? {} : { quotaBytes: flags.quota }),
+    ...(flags.compute ? { compute: true } : {}),
+  }
+}
+
+function addUnmount(volume: Command): void {
+  volume
+    .command('unmount')
+    .description('take a mounted volume away; says who holds it, and waits')
+    .argument('<at>', "relative to the tenant's mount")
+    .option('--tenant <name>', 'whose')
+    .option('--force', 'open files get ESTALE')
+    .option('--timeout <duration>', 'how long to wait (default: 10s)', duration, 10_000)
+    .option('--json', 'as JSON')
+    .action(async (at: string, flags: Common & { force?: true; timeout: number }) =>
+      asking(async () => {
+        const client = await tenantClient(flags.tenant)
+        const gone = await unmount(client, at, flags)
+        show(gone ?? null, flags.json, () =>
+          gone === undefined ? `nothing is mounted at ${at}\n` : `${gone.volume} left ${gone.at}\n`,
+        )
+      }),
+    )
+}
+
+async function unmount(
+  client: InsituClient,
+  at: string,
+  { force, timeout }: { force?: true; timeout: number },
+): Promise<Grant | undefined> {
+  try {
+    return await client.unmount({ at, ...(force ? { force: true } : {}) })
+  } catch (error) {
+    if (!(error instanceof ProblemError) || error.code !== 'busy' || force) throw error
+    process.stderr.write(`insitu: ${oneLine(error.message)}; waiting\n`)
+    return await client.unmount({ at, waitMs: Math.min(timeout, 300_000) })
+  }
+}
+
+function addDrain(volume: Command): void {
+  volume
+    .command('drain')
+    .description('give no more of a volume, and take away what is not in use')
+    .argument('<volume>')
+    .option('--force', 'take away all')
+    .option('--end', 'give it again')
+    .option('--timeout <duration>', 'how long to wait for the rest (default: no time)', duration, 0)
+    .option('--json', 'as JSON')
+    .action(async (name: string, flags: Common & { force?: true; end?: true; timeout: number }) =>
+      asking(async () => {
+        const body = flags.end ? { end: true } : { force: flags.force ?? false }
+        const endMs = Date.now() + flags.timeout
+        const drain = () =>
+          adminClient().json<{ left: Grant[] }>(`/volumes/${encodeURIComponent(name)}/drain`, {
+            body,
+          })
+        let { left } = await drain()
+        while (left.length > 0 && Date.now() < endMs) {
+          await sleep(500)
+          ;({ left } = await drain())
+        }
+        show(left, flags.json, () => left.map((each) => `in use: ${describe(each)}\n`).join(''))
+        if (left.length > 0) throw new CliError(EXIT.failed, `${left.length} grants are in use`)
+      }),
+    )
+}
+
+function describe({ id, tenant, at }: Grant): string {
+  return `${id} of ${tenant} at ${at}`
+}
+
+function addCreate(volume: Command): void {
+  volume
+    .command('create')
+    .description('make a volume of a directory that is there')
+    .argument('<name>')
+    .requiredOption('--backing <directory>', 'the tree that is granted')
+    .option('--class <name>', 'its class')
+    .option('--label <key=value>', 'may be repeated', collect)
+    .option('--read-only', 'only ever mounted ro')
+    .option('--json', 'as JSON')
+    .action(async (name: string, flags: CreateFlags) =>
+      asking(async () => {
+        const body = {
+          name,
+          backing: path.resolve(flags.backing),
+          ...(flags.class === undefined ? {} : { class: { name: flags.class } }),
+          labels: Object.fromEntries((flags.label ?? []).map(keyAndValue)),
+          ...(flags.readOnly ? { modes: ['ro'] } : {}),
+        }
+        const done = await adminClient().json('/volumes', { method: 'PUT', body })
+        show(done, flags.json, () => `${name} is ${body.backing}\n`)
+      }),
+    )
+}
+
+interface CreateFlags extends Common {
+  readonly backing: string
+  readonly class?: string
+  readonly label?: readonly string[]
+  readonly readOnly?: true
+}
+
+function modeOption(): Option {
+  return new Option('--mode <mode>', 'read-only or read-write').choices(['ro', 'rw']).default('ro')
+}
+
+function size(text: string): number {
+  const bytes = parseSize(text)
+  if (bytes === undefined) throw new InvalidArgumentError('Give a size, as 10G.')
+  return bytes
+}
+
+function collect(text: string, all: readonly string[] = []): string[] {
+  if (!/^[^=]+=/.test(text)) throw new InvalidArgumentError('Give key=value.')
+  return [...all, text]
+}
+
+function keyAndValue(text: string): [string, string] {
+  const at = text.indexOf('=')
+  return [text.slice(0, at), text.slice(at + 1)]
+}
