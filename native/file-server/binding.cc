@@ -15,13 +15,6 @@ namespace insitu {
 
 namespace {
 
-// An Error with the errno as `errno`, as Node's own have it; the facade turns it into a VfsError.
-Napi::Error to_error(Napi::Env env, const std::system_error& failure) {
-  Napi::Error error = Napi::Error::New(env, failure.what());
-  error.Set("errno", Napi::Number::New(env, failure.code().value()));
-  return error;
-}
-
 bool boolean(const Napi::Object& options, const char* name) {
   return options.Get(name).ToBoolean().Value();
 }
@@ -35,6 +28,7 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeFileServer",
                        {
+                           InstanceMethod<&NativeFileServer::start>("start"),
                            InstanceMethod<&NativeFileServer::negotiated>("negotiated"),
                            InstanceMethod<&NativeFileServer::statistics>("statistics"),
                            InstanceMethod<&NativeFileServer::graft>("graft"),
@@ -46,7 +40,7 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
   }
 
   // (options: NativeMountOptions, onEnded: (reason: string) => void, virtualFiles:
-  // NativeVirtualFiles | undefined). Mounts; throws when it cannot.
+  // NativeVirtualFiles | undefined). `start` mounts; before, nothing else may be called.
   explicit NativeFileServer(const Napi::CallbackInfo& info)
       : Napi::ObjectWrap<NativeFileServer>(info) {
     const auto options = info[0].As<Napi::Object>();
@@ -64,25 +58,40 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
     ended_ = Napi::ThreadSafeFunction::New(info.Env(), info[1].As<Napi::Function>(),
                                            "insitu-file-server-ended", 1, 1);
     virtual_mount_ = virtual_mount_of(info[2]);
-    try {
-      session_ = std::make_shared<Session>(
-          std::move(session_options), virtual_mount_ ? &virtual_mount_->files : nullptr,
-          [ended = ended_](std::string reason) {
-            ended.NonBlockingCall(
-                new std::string(std::move(reason)),
-                [](Napi::Env env, Napi::Function callback, std::string* text) {
-                  const std::unique_ptr<std::string> owned(text);
-                  callback.Call({Napi::String::New(env, *owned)});
+    options_ = std::move(session_options);
+  }
+
+  // () => Promise<void>: mounted. Off the event loop, since a backing that hangs may hang here as well.
+  Napi::Value start(const Napi::CallbackInfo& info) {
+    const AsyncPool::Lane lane = lane_of(options_.backing);
+    return run_async(
+        info.Env(), lane,
+        [options = options_, virtual_mount = virtual_mount_, ended = ended_]() mutable {
+          try {
+            const auto session = std::make_shared<Session>(
+                std::move(options), virtual_mount ? &virtual_mount->files : nullptr,
+                [ended](std::string reason) {
+                  ended.NonBlockingCall(
+                      new std::string(std::move(reason)),
+                      [](Napi::Env env, Napi::Function callback, std::string* text) {
+                        const std::unique_ptr<std::string> owned(text);
+                        callback.Call({Napi::String::New(env, *owned)});
+                      });
                 });
-          });
-      if (virtual_mount_) virtual_mount_->attach(session_);
-      session_->start();
-    } catch (const std::system_error& failure) {
-      if (virtual_mount_) virtual_mount_->stopped();
-      session_.reset();
-      ended_.Release();
-      throw to_error(info.Env(), failure);
-    }
+            if (virtual_mount) virtual_mount->attach(session);
+            session->start();
+            return session;
+          } catch (const std::system_error& failure) {
+            if (virtual_mount) virtual_mount->stopped();
+            ended.Release();
+            throw Failure(failure.code().value(), failure.what());
+          }
+        },
+        [this, self = std::make_shared<Napi::ObjectReference>(Napi::Persistent(Value()))](
+            Napi::Env env, const std::shared_ptr<Session>& session) -> Napi::Value {
+          session_ = session;
+          return env.Undefined();
+        });
   }
 
   // Ends what was not stopped.
@@ -151,6 +160,7 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
   }
 
   std::shared_ptr<VirtualMount> virtual_mount_;
+  SessionOptions options_;
   std::shared_ptr<Session> session_;
   Napi::ThreadSafeFunction ended_;
   bool released_ = false;

@@ -29,8 +29,9 @@ export interface NativeMountOptions {
   readonly threads?: number | undefined
 }
 
-/** Mounted by its constructor, which throws an Error with `errno`. */
 export interface NativeFileServer {
+  /** Mounts; before, nothing else may be called. Rejections carry `errno`. */
+  start(): Promise<void>
   negotiated(): {
     readonly minor: number
     readonly flags: bigint

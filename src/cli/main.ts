@@ -13,6 +13,7 @@ import { addProgram } from './program.ts'
 import { addRun } from './run.ts'
 import { addServe } from './serve.ts'
 import { addStatus } from './status.ts'
+import { addTenant } from './tenant.ts'
 import { addTypes } from './types.ts'
 import { addUnmount } from './unmount.ts'
 import { addVolume } from './volume.ts'
@@ -51,6 +52,7 @@ const commands = [
   addVolume,
   addGrant,
   addAudit,
+  addTenant,
   addDoctor,
 ]
 for (const add of commands) add(program)

@@ -7,6 +7,7 @@ import { DEFAULT_FILE, describe, readConfiguration } from './config-file.ts'
 import { CliError, EXIT } from './exit.ts'
 import { example, unsafeOption } from './options.ts'
 import { checkFuse } from './preflight.ts'
+import { removeServeRecord, writeServeRecord } from '../daemon/serve-record.ts'
 
 interface ServeCommandOptions {
   readonly config: string
@@ -52,6 +53,11 @@ async function serve(options: ServeCommandOptions): Promise<void> {
     throw error
   })
 
+  let reads = 0
+  const note = (error: string | undefined): Promise<void> => {
+    reads += 1
+    return writeServeRecord(configuration.runtime, { file, reads, error })
+  }
   const ended = Promise.withResolvers<void>()
   let stopping = false
   const stop = (): void => {
@@ -64,7 +70,10 @@ async function serve(options: ServeCommandOptions): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop)
   process.on('SIGHUP', () => {
     notifyService('reloading', `reads ${file}`)
-    void reload(daemon, file, log).finally(() => notifyService('ready', summary(daemon)))
+    void reload(daemon, file, log)
+      .then((error) => note(error))
+      .catch((error: unknown) => log.error({ err: error }, 'the record of the daemon'))
+      .finally(() => notifyService('ready', summary(daemon)))
   })
   process.once('uncaughtException', (error) => {
     // Mounts without a server answer nobody: better none. The timer is for a broken tear-down.
@@ -72,26 +81,30 @@ async function serve(options: ServeCommandOptions): Promise<void> {
     setTimeout(() => process.exit(EXIT.failed), 5_000).unref()
     void daemon.close().finally(() => process.exit(EXIT.failed))
   })
+  await note(undefined)
   notifyService('ready', summary(daemon))
   process.stdout.write(`insitu: ${summary(daemon)}\n`)
   await ended.promise
+  await removeServeRecord(configuration.runtime)
   process.exit(EXIT.done)
 }
 
 /** A file with mistakes changes nothing, and says so. */
-async function reload(daemon: ServeDaemon, file: string, log: Logger): Promise<void> {
+async function reload(daemon: ServeDaemon, file: string, log: Logger): Promise<string | undefined> {
   try {
     const { loadConfiguration } = await import('../config/file.ts')
     const { configuration, mistakes } = await loadConfiguration(file)
     for (const mistake of mistakes ?? []) log.error(describe(file, mistake))
     if (configuration === undefined) {
       log.error({ file }, 'the file has mistakes: everything stays as it was')
-      return
+      return `${file} has mistakes: everything stays as it was`
     }
     await daemon.reload(configuration)
     log.info({ file }, 'read the configuration again')
+    return undefined
   } catch (error) {
     log.error({ err: error, file }, 'the configuration was not read again')
+    return error instanceof Error ? error.message : String(error)
   }
 }
 

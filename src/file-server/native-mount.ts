@@ -7,13 +7,15 @@ import { errnoName, toVfsError } from './native-error.ts'
 import type { Negotiated } from './types.ts'
 
 /** Mounts; VfsError when that fails, and then nothing is mounted. */
-export function startNative(
+export async function startNative(
   options: NativeMountOptions,
   onEnded: (reason: string) => void,
   virtualFiles?: NativeVirtualFiles,
-): NativeFileServer {
+): Promise<NativeFileServer> {
   try {
-    return new addon.NativeFileServer(options, onEnded, virtualFiles)
+    const native = new addon.NativeFileServer(options, onEnded, virtualFiles)
+    await native.start()
+    return native
   } catch (error) {
     throw toVfsError(error)
   }

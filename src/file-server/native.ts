@@ -45,7 +45,7 @@ export async function mountNative(options: MountOptions): Promise<FileServer> {
     onNotice,
   } = options
   try {
-    const native = startNative(
+    const native = await startNative(
       {
         backing: path,
         mountPoint,

@@ -25,7 +25,7 @@ async function fallback(): Promise<{ stop(): Promise<void> }> {
 const server =
   FILE_SERVER === 'fuse-native'
     ? await fallback()
-    : startNative(
+    : await startNative(
         {
           backing,
           mountPoint,

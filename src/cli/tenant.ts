@@ -1,0 +1,145 @@
+/** `insitu tenant`: who is served. */
+import { createInterface } from 'node:readline/promises'
+import { InvalidArgumentError, type Command } from 'commander'
+import type { TenantReport } from '../broker/ports.ts'
+import { askAdmin, runtimeOption } from './admin.ts'
+import { CliError, EXIT } from './exit.ts'
+import { example } from './options.ts'
+import { table } from './terminal.ts'
+
+interface Common {
+  readonly runtime: string
+  readonly json?: true
+}
+
+interface AddOptions extends Common {
+  readonly ids: { readonly first: number; readonly count: number }
+  readonly label: Readonly<Record<string, string>>
+  readonly locality?: string
+}
+
+export function addTenant(program: Command): void {
+  const tenant = program.command('tenant').description('the tenants of "insitu serve"')
+  tenant
+    .command('add')
+    .description('make the home, the mount and the endpoint of a tenant')
+    .argument('<name>')
+    .requiredOption('--ids <range>', 'its host uids and gids, as 100000-165535', range)
+    .option('--label <key=value>', 'may be given again', label, {})
+    .option('--locality <name>', 'where it runs')
+    .addOption(runtimeOption())
+    .option('--json', 'as JSON')
+    .addHelpText('after', example('$ insitu tenant add acme --ids 100000-165535'))
+    .action(async (name: string, { runtime, json, ids, label, locality }: AddOptions) => {
+      const body = { name, ids, labels: label, ...(locality === undefined ? {} : { locality }) }
+      const report = await askAdmin<TenantReport>(runtime, 'POST', '/tenants', body)
+      const line = `${name} is served at ${report.mountPoint}, its endpoint is ${report.endpoint}\n`
+      process.stdout.write(json ? toJson(report) : line)
+    })
+  tenant
+    .command('remove')
+    .description('take a tenant’s grants, mount and endpoint away; its data is kept')
+    .argument('<name>')
+    .option('--purge', 'remove its data too')
+    .option('-y, --yes', 'do not ask')
+    .addOption(runtimeOption())
+    .addHelpText('after', example('$ insitu tenant remove acme --purge --yes'))
+    .action(async (name: string, options: Common & { purge?: true; yes?: true }) => {
+      if (!options.yes) await confirm(name, options.purge === true)
+      const query = options.purge ? '?purge=true' : ''
+      await askAdmin(options.runtime, 'DELETE', `/tenants/${encodeURIComponent(name)}${query}`)
+      process.stdout.write(`${name} is removed${options.purge ? ' with its data' : ''}\n`)
+    })
+  tenant
+    .command('list')
+    .description('show all tenants')
+    .addOption(runtimeOption())
+    .option('--json', 'as JSON')
+    .addHelpText('after', example('$ insitu tenant list'))
+    .action(async ({ runtime, json }: Common) => {
+      const tenants = await listed(runtime)
+      if (json) return void process.stdout.write(toJson(tenants))
+      const rows = tenants.map((each) => [
+        each.name,
+        idsOf(each),
+        each.state,
+        each.mountPoint,
+        each.endpoint,
+      ])
+      process.stdout.write(
+        rows.length === 0
+          ? 'there are no tenants\n'
+          : table(['TENANT', 'IDS', 'STATE', 'MOUNT POINT', 'ENDPOINT'], rows),
+      )
+    })
+  tenant
+    .command('show')
+    .description('show one tenant')
+    .argument('<name>')
+    .addOption(runtimeOption())
+    .option('--json', 'as JSON')
+    .addHelpText('after', example('$ insitu tenant show acme'))
+    .action(async (name: string, { runtime, json }: Common) => {
+      const found = (await listed(runtime)).find((each) => each.name === name)
+      if (found === undefined) throw new CliError(EXIT.failed, `there is no tenant ${name}`)
+      process.stdout.write(json ? toJson(found) : describe(found))
+    })
+}
+
+async function listed(runtime: string): Promise<readonly TenantReport[]> {
+  return (await askAdmin<{ tenants: TenantReport[] }>(runtime, 'GET', '/tenants')).tenants
+}
+
+function describe(tenant: TenantReport): string {
+  const labels = Object.entries(tenant.labels).map(([key, value]) => `${key}=${value}`)
+  const lines: [string, string | undefined][] = [
+    ['tenant', tenant.name],
+    ['state', tenant.state],
+    ['error', tenant.error],
+    ['ids', idsOf(tenant)],
+    ['mount point', tenant.mountPoint],
+    ['endpoint', tenant.endpoint],
+    ['locality', tenant.locality],
+    ['labels', labels.join(', ')],
+  ]
+  return lines
+    .filter(([, value]) => value !== undefined && value !== '')
+    .map(([name, value]) => `${name.padEnd(12)} ${value}\n`)
+    .join('')
+}
+
+function idsOf({ ids: { first, count } }: TenantReport): string {
+  return count === 1 ? String(first) : `${first}-${first + count - 1}`
+}
+
+async function confirm(name: string, purge: boolean): Promise<void> {
+  if (!process.stdin.isTTY)
+    throw new CliError(EXIT.usage, `removing ${name} is not asked for here: add --yes`)
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    const what = purge ? 'its grants, its mount and all its data' : 'its grants and its mount'
+    const answer = await terminal.question(`Remove ${name}, ${what}? Type its name: `)
+    if (answer.trim() !== name) throw new CliError(EXIT.interrupted, 'nothing was removed')
+  } finally {
+    terminal.close()
+  }
+}
+
+function range(text: string): AddOptions['ids'] {
+  const [, from, to] = /^(\d{1,10})(?:-(\d{1,10}))?$/.exec(text) ?? []
+  const first = Number(from)
+  const count = Number(to ?? from) - first + 1
+  if (from === undefined || first < 1 || count < 1)
+    throw new InvalidArgumentError('Give a range above 0, as 100000-165535.')
+  return { first, count }
+}
+
+function label(text: string, before: AddOptions['label']): AddOptions['label'] {
+  const at = text.indexOf('=')
+  if (at < 1) throw new InvalidArgumentError('Give a label as key=value.')
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) }
+}
+
+function toJson(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`
+}
