@@ -92,6 +92,11 @@ export class GrantBroker {
     return report
   }
 
+  describeTenant(tenant: Tenant): void {
+    const entry = this.#context.tenants.get(tenant.name)
+    if (entry !== undefined) this.#context.tenants.set(tenant.name, { ...entry, tenant })
+  }
+
   async removeTenant(name: string, { forget }: { readonly forget: boolean }): Promise<void> {
     const { table, tenants, store } = this.#context
     if (forget) {

@@ -120,6 +120,10 @@ class ServedBroker implements Broker {
     return report
   }
 
+  describeTenant(tenant: Tenant): void {
+    this.#broker.describeTenant(tenant)
+  }
+
   async removeTenant(name: string, options: { readonly forget: boolean }): Promise<void> {
     const endpoint = this.#endpoints.get(name)
     this.#endpoints.delete(name)

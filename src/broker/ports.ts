@@ -101,6 +101,8 @@ export interface Broker {
     mount: TenantMount,
     compute: TenantCompute | undefined,
   ): Promise<Reconciliation>
+  /** Labels or locality of one that was added are others now; grants stay as they are. */
+  describeTenant(tenant: Tenant): void
   /** Ends the endpoint. `forget`: revokes its grants and drops them; else they come back with it. */
   removeTenant(name: string, options: { readonly forget: boolean }): Promise<void>
   /** The admin socket. */

@@ -1,26 +1,35 @@
 /** The broker as the daemon of many tenants holds it, and the tenants that its state remembers. */
-import type { Broker, Reconciliation } from '../broker/ports.ts'
 import path from 'node:path'
+import { DATABASE, openBroker } from '../broker/index.ts'
+import type { Broker } from '../broker/ports.ts'
 import { Store } from '../broker/store/index.ts'
 import type { Tenant } from '../broker/types.ts'
 import type { ServeConfiguration } from '../config/served.ts'
 import type { Logger } from '../telemetry/log.ts'
-import type { SeatBroker } from '../tenants/seat.ts'
 import type { StoredTenant, TenantStore } from '../tenants/store.ts'
 
 export interface TenantBroker {
-  readonly broker: Broker & SeatBroker
+  readonly broker: Broker
   readonly store: TenantStore
+  close(): Promise<void>
 }
 
-export async function openTenantBroker({
-  configuration,
-}: {
-  readonly configuration: ServeConfiguration
-  readonly log: Logger
-}): Promise<TenantBroker> {
-  const store = new Store(path.join(configuration.state, 'broker.db'))
-  return { broker: withoutGrants(() => store.close()), store: tenantsIn(store) }
+/** `state` and `runtime` exist. */
+export async function openTenantBroker(
+  { state, runtime }: Pick<ServeConfiguration, 'state' | 'runtime'>,
+  log: Logger,
+): Promise<TenantBroker> {
+  const broker = await openBroker({ stateDirectory: state, runtimeDirectory: runtime, log })
+  // A connection of its own: tenants are put down before the broker hears of them.
+  const store = new Store(path.join(state, DATABASE))
+  return {
+    broker,
+    store: tenantsIn(store),
+    close: async () => {
+      store.close()
+      await broker.close()
+    },
+  }
 }
 
 /** A record is the tenant's words, and how far its removal is. */
@@ -39,17 +48,5 @@ function tenantsIn(store: Store): TenantStore {
       tenants.put(record)
     },
     delete: (name) => void tenants.remove(name),
-  }
-}
-
-function withoutGrants(close: () => void): Broker & SeatBroker {
-  const nothing: Reconciliation = { restored: 0, revoked: 0, failed: 0, actions: [] }
-  return {
-    configure: async () => nothing,
-    addTenant: async () => nothing,
-    removeTenant: async () => undefined,
-    describeTenant: () => undefined,
-    serveAdmin: async () => undefined,
-    close: async () => close(),
   }
 }

@@ -51,8 +51,8 @@ async function assemble(
 
   const sandbox = await startSandbox(configuration, jail)
   undo.defer(() => sandbox.close())
-  const { broker, store } = await openTenantBroker({ configuration, log })
-  undo.defer(() => broker.close())
+  const { broker, store, close } = await openTenantBroker(configuration, log)
+  undo.defer(close)
   const tenants = new Tenants({
     directories: { state, runtime },
     records,

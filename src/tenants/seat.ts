@@ -3,7 +3,6 @@
  * mount somebody took away, is tried again: a backing may come back, and nobody else is concerned.
  */
 import type { Broker, TenantReport } from '../broker/ports.ts'
-import type { Tenant } from '../broker/types.ts'
 import type { Sandbox } from '../sandbox/types.ts'
 import type { Statistics } from '../file-server/types.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -16,10 +15,7 @@ import { startTenant, type TenantServer } from './tenant-server.ts'
 const RETRY_MS = 1_000
 const MAX_RETRY_MS = 60_000
 
-export interface SeatBroker extends Pick<Broker, 'addTenant' | 'removeTenant'> {
-  /** Labels or locality of one that was added are others now. */
-  describeTenant(tenant: Tenant): void
-}
+export type SeatBroker = Pick<Broker, 'addTenant' | 'describeTenant' | 'removeTenant'>
 
 export interface SeatOptions {
   readonly definition: TenantDefinition
