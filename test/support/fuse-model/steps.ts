@@ -27,7 +27,7 @@ const name = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom('é\n\\ ,', '.d', 'x'.repeat(255), 'x'.repeat(256)) },
 )
 const at = fc.array(name, { minLength: 1, maxLength: 3 }).map((names) => names.join('/'))
-const mode = fc.constantFrom(0o644, 0o755, 0o600, 0o1777, 0)
+const mode = fc.constantFrom(0o644, 0o755, 0o600, 0o1777, 0o4755, 0o2775, 0)
 const offset = fc.constantFrom(0, 1, 100, 4095, 4096, 70_000)
 const size = fc.constantFrom(0, 1, 7, 4096, 5000, 140_000)
 const slot = fc.nat(2)
