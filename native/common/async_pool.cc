@@ -5,9 +5,9 @@ namespace {
 
 // As much as one disk has use for.
 constexpr size_t kMaxRunning = 4;
-// So many that sixteen volumes may hang and the others are looked at all the same. Threads that wait
-// cost next to nothing.
-constexpr size_t kMaxThreads = 64;
+// So many that dozens of volumes may hang and the others are looked at all the same. Threads are made when
+// all others are busy, and those that wait cost next to nothing.
+constexpr size_t kMaxThreads = 256;
 // Of a lane. Each waiting look is some hundred bytes; beyond this something is wrong above us.
 constexpr size_t kMaxQueued = 16'384;
 

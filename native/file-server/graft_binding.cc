@@ -38,10 +38,10 @@ void set_options(GraftRequest& request, const Napi::Object& options) {
   request.identity = options.Get("identity").As<Napi::String>().Utf8Value();
 }
 
-// On the lane of what may block.
+// All of one mount's grafts, whatever they are of, wait for each other only.
 Napi::Value make(Napi::Env env, std::shared_ptr<Session> session, GraftRequest request,
                  std::optional<std::string> at) {
-  const AsyncPool::Lane lane = lane_of(request.backing);
+  const AsyncPool::Lane lane = lane_of(session.get()) + 2;
   return queue(
       env, lane,
       [session = std::move(session), request = std::move(request), at = std::move(at)]() mutable {

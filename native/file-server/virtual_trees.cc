@@ -98,8 +98,14 @@ void VirtualFiles::notice(Upcall::Op op, const Inode& directory, std::string_vie
       return;
   }
   std::string where;
-  for (const GraftStatistics& graft : session_->grafts().statistics())
-    if (graft.id == directory.tree().id) where = graft.path;
+  uint32_t tree = directory.tree().id;
+  const auto grafts = session_->grafts().statistics();
+  // Inner ones come later.
+  for (auto graft = grafts.rbegin(); graft != grafts.rend(); ++graft) {
+    if (graft->id != tree) continue;
+    where = where.empty() ? graft->path : graft->path + "/" + where;
+    tree = graft->parent;
+  }
   // Where programs are allowed there is a path below the tree's root, too.
   if (directory.tree().is_volume() || directory.tree().programs) {
     const Descriptor fd = directory.descriptor();

@@ -213,9 +213,13 @@ std::string Volume::key_of(int directory) {
   key.numbers = {attributes.dev, attributes.ino, attributes.birth_ns};
   std::string text = key.text();
   const std::string root = path_of_fd(shown ? roots->shown.get() : roots->root.get());
-  const std::string path = path_of_fd(directory);
-  remember(text, directory,
-           path.size() > root.size() ? path.substr(root == "/" ? 1 : root.size() + 1) : "");
+  std::string path = path_of_fd(directory);
+  path = path.size() > root.size() ? path.substr(root == "/" ? 1 : root.size() + 1) : "";
+  // What is kept open is on the backing's own mount, by which it is verified.
+  UniqueFd own;
+  if (shown)
+    open_beneath(roots->root.get(), path, O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS, own);
+  remember(text, shown ? own.get() : directory, path);
   return text;
 }
 

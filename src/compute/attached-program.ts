@@ -5,7 +5,6 @@
  * counter (`#moment`), so that "began before" has an exact meaning; fresh-run.ts says which looks a
  * run serves.
  */
-import { setImmediate as afterThis, setTimeout as sleep } from 'node:timers/promises'
 import type { DirectoryKey, InputSession, PublishedSet } from '../file-server/types.ts'
 import { VfsError } from '../errors.ts'
 import type { CheckOutcome } from '../sandbox/types.ts'
@@ -22,37 +21,24 @@ import type { ProgramRecord, RunRecord } from './database.ts'
 import type { Engine } from './engine.ts'
 import { runFresh, type FreshRun } from './fresh-run.ts'
 import { releaseSpool } from './result-files.ts'
-import { BOOT_ID, type StoredSet, TIDY_DELAY_MS } from './results-store.ts'
+import { ProgramSets } from './program-sets.ts'
+import type { StoredSet } from './results-store.ts'
 import { guestRunError, runError, RunError } from './run-error.ts'
-import { RUNTIME } from './runtime.ts'
-import { isOf, publishedSet } from './stored-set.ts'
+import { publishedSet } from './stored-set.ts'
 import type { Ticket } from './scheduler.ts'
 import type { RunState } from './types.ts'
 import { interrupted, waitFor } from './wait.ts'
 
-/** A run that failed, and would fail again while its inputs hold. */
-interface Failure {
-  readonly error: RunError
-  readonly inputs: InputSession
-}
-
 /** A run is stopped at the wall limit; its waiters should hear that rather than their own time-out. */
 const WAIT_SLACK_MS = 2_000
-
-/** Sets on disk: the published one, and the one before, which a reader may be about to open. */
-const STORED_SETS = 2
 
 export class AttachedProgram {
   readonly #engine: Engine
   #record: ProgramRecord
   #state: RunState
-  #version: number
   #moment = 0
   #active: ActiveRun | undefined
-  #current: PublishedSet | undefined
-  #last: PublishedSet | undefined
-  #failure: Failure | undefined
-  #restored: Promise<void> | undefined
+  readonly #sets: ProgramSets
   /** Why nothing of it is to be had any more. */
   #over: VfsError | undefined
 
@@ -64,8 +50,7 @@ export class AttachedProgram {
     this.#engine = engine
     this.#record = record
     this.#state = known.state
-    this.#version = known.version
-    if (known.restored) this.#restored = Promise.resolve()
+    this.#sets = new ProgramSets(engine, record.key, known)
   }
 
   get record(): ProgramRecord {
@@ -82,7 +67,7 @@ export class AttachedProgram {
   }
 
   get version(): number {
-    return this.#version
+    return this.#sets.version
   }
 
   /** Undefined: no run is going on. */
@@ -92,12 +77,12 @@ export class AttachedProgram {
 
   /** The set that is served if its inputs hold. */
   get current(): PublishedSet | undefined {
-    return this.#current
+    return this.#sets.current
   }
 
   /** What the last run looked at. */
   get inputs(): InputSession | undefined {
-    return this.#failure?.inputs ?? this.#current?.inputs ?? this.#last?.inputs
+    return this.#sets.inputs
   }
 
   // ---- looks ---------------------------------------------------------------------------------
@@ -115,7 +100,7 @@ export class AttachedProgram {
       this.#throwIfOver()
       if (signal.aborted) throw interrupted()
       if (this.#active === undefined) {
-        const fresh = await this.#isFresh()
+        const fresh = await this.#sets.isFresh()
         if (fresh === 'yes') return
         const moved = fresh === 'moved' || this.#active !== undefined || this.#over !== undefined
         if (moved || signal.aborted) continue
@@ -127,24 +112,6 @@ export class AttachedProgram {
       if (end.error !== undefined) throw end.error
       return
     }
-  }
-
-  /** Throws the error of a failed run that would fail again. `moved`: it changed meanwhile. */
-  async #isFresh(): Promise<'yes' | 'no' | 'moved'> {
-    const current = this.#current
-    const failure = this.#failure
-    const holds = current !== undefined && (await isUnchanged(current.inputs))
-    if (current !== this.#current || failure !== this.#failure) return 'moved'
-    if (holds) {
-      if (this.#engine.store.has(current)) return 'yes'
-      this.#engine.log.warn({ directory: this.key }, 'stored results are gone: running again')
-      this.#publish(undefined, undefined)
-      return 'moved'
-    }
-    const failsAgain = failure !== undefined && (await isUnchanged(failure.inputs))
-    if (current !== this.#current || failure !== this.#failure) return 'moved'
-    if (failsAgain) throw failure.error
-    return 'no'
   }
 
   #throwIfOver(): void {
@@ -160,7 +127,7 @@ export class AttachedProgram {
     this.#supersede()
     this.#record = record
     this.#state = 'idle'
-    this.#withdraw()
+    this.#sets.withdraw()
     if (record.broken !== undefined) return
     if (trial === undefined) return this.#beginEagerly(source)
     this.#active = trial.active
@@ -189,7 +156,7 @@ export class AttachedProgram {
   rerun(): void {
     this.#throwIfOver()
     this.#supersede()
-    this.#withdraw()
+    this.#sets.withdraw()
     this.#beginEagerly()
   }
 
@@ -300,7 +267,9 @@ export class AttachedProgram {
     if (run.ok) {
       let stored: StoredSet | undefined
       try {
-        stored = await this.#store(active, run)
+        await this.restore()
+        active.abort.signal.throwIfAborted()
+        stored = await this.#sets.store(this.#record, run, active.abort.signal)
       } finally {
         await releaseSpool(run)
         if (stored === undefined) run.inputs.close()
@@ -312,9 +281,9 @@ export class AttachedProgram {
         await this.#engine.store.remove(this.key, set.version)
         active.abort.signal.throwIfAborted()
       }
-      this.#publish(set, set)
+      this.#sets.publish(set)
       this.#note('ok', active.startedAtMs, run, undefined, active.log)
-      this.#engine.background('keeping results', this.#tidy(stored))
+      this.#engine.background('keeping results', this.#sets.tidy(stored))
       return
     }
     if (active.abort.signal.aborted) {
@@ -324,41 +293,8 @@ export class AttachedProgram {
     this.#fail(active, run.error, run)
   }
 
-  async #store(active: ActiveRun, run: FreshRun & { ok: true }): Promise<StoredSet> {
-    const { store, limits } = this.#engine
-    const { key, hash: program, principal } = this.#record
-    await this.restore()
-    active.abort.signal.throwIfAborted()
-    // Taken before the first await of the store, and never given back.
-    const version = (this.#version += 1)
-    const now = BigInt(Date.now()) * 1_000_000n
-    const last = this.#last?.mtimeNs ?? 0n
-    const stored = await store.write(run.results, (results) => ({
-      key,
-      version,
-      program,
-      principal,
-      runtime: RUNTIME,
-      limits,
-      bootId: BOOT_ID,
-      // Tools compare times: a newer set is never as old as the one before.
-      mtimeNs: now > last ? now : last + 1n,
-      mode: 0o400 | (run.readableMode & 0o044),
-      cpuMs: Math.round(run.usage.cpuMs),
-      results,
-      inputs: run.inputs.identities(),
-    }))
-    if (active.abort.signal.aborted) {
-      await store.remove(key, version)
-      active.abort.signal.throwIfAborted()
-    }
-    return stored
-  }
-
   #fail(active: ActiveRun, error: Error, run?: FreshRun & { ok: false }): void {
-    this.#publish(undefined, this.#last)
-    this.#failure?.inputs.close()
-    this.#failure = run?.inputs === undefined ? undefined : { error: run.error, inputs: run.inputs }
+    this.#sets.fail(run && { error: run.error, inputs: run.inputs })
     const cancelled = error instanceof RunError && error.failure.kind === 'cancelled'
     this.#note(cancelled ? 'cancelled' : 'failed', active.startedAtMs, run, error, active.log)
     if (!(error instanceof VfsError))
@@ -382,74 +318,21 @@ export class AttachedProgram {
       inputs: run?.inputs?.identities().length ?? 0,
       results:
         state === 'ok'
-          ? (this.#current?.results ?? []).map(({ name, sizeBytes }) => ({ name, sizeBytes }))
+          ? (this.#sets.current?.results ?? []).map(({ name, sizeBytes }) => ({ name, sizeBytes }))
           : [],
       failure: error === undefined ? undefined : failureOf(error),
     }
-    this.#engine.database.saveRun(this.key, this.#version, record, log?.bytes() ?? new Uint8Array())
+    this.#engine.database.saveRun(
+      this.key,
+      this.#sets.version,
+      record,
+      log?.bytes() ?? new Uint8Array(),
+    )
   }
-
-  // ---- sets ----------------------------------------------------------------------------------
 
   /** Publishes what an earlier process stored. Once; looks wait for it. */
   restore(): Promise<void> {
-    this.#restored ??= this.#restore().catch((error: unknown) => {
-      this.#engine.log.warn({ directory: this.key, err: error }, 'stored results are not usable')
-    })
-    return this.#restored
-  }
-
-  async #restore(): Promise<void> {
-    const { store, volume } = this.#engine
-    const versions = await store.versions(this.key)
-    this.#version = Math.max(this.#version, versions[0] ?? 0)
-    let stored: StoredSet | undefined
-    for (const version of versions) {
-      stored = await store.load(this.key, version)
-      if (stored !== undefined) break
-      await store.remove(this.key, version)
-    }
-    if (stored === undefined) return
-    const { manifest } = stored
-    const inputs = await volume.restoreInputs(this.key, manifest.principal, manifest.inputs)
-    if (this.#over !== undefined) {
-      inputs.close()
-      return
-    }
-    const set = publishedSet(stored, inputs)
-    this.#publish(isOf(this.#record, manifest) ? set : undefined, set)
-  }
-
-  #publish(current: PublishedSet | undefined, last: PublishedSet | undefined): void {
-    if (current === this.#current && last === this.#last) return
-    const before = new Set([this.#current, this.#last])
-    this.#current = current
-    this.#last = last
-    if (current !== undefined) {
-      this.#failure?.inputs.close()
-      this.#failure = undefined
-    }
-    this.#engine.fileServer?.publish(this.key, { current, last })
-    before.delete(current)
-    before.delete(last)
-    for (const set of before) set?.inputs.close()
-  }
-
-  /** Whatever is known is no answer any more; `.last` stays. */
-  #withdraw(): void {
-    this.#failure?.inputs.close()
-    this.#failure = undefined
-    this.#publish(undefined, this.#last)
-  }
-
-  /** What follows once the answer has been read. */
-  async #tidy(set: StoredSet): Promise<void> {
-    const { store } = this.#engine
-    await afterThis()
-    await store.keep(set)
-    await sleep(TIDY_DELAY_MS)
-    for (const version of (await store.versions(this.key)).slice(STORED_SETS))
-      if (version !== this.#last?.version) await store.remove(this.key, version)
+    return this.#sets.restore(() => this.#record)
   }
 
   // ---- its end -------------------------------------------------------------------------------
@@ -459,9 +342,7 @@ export class AttachedProgram {
     if (this.#over !== undefined) return
     this.#over = why
     this.#supersede()
-    this.#failure?.inputs.close()
-    this.#failure = undefined
-    this.#publish(undefined, undefined)
+    this.#sets.end()
   }
 
   /** Its tree goes, and it may come back with it. Resolves when nothing of it reads there any more. */
@@ -484,14 +365,6 @@ export class AttachedProgram {
     this.#moment += 1
     return this.#moment
   }
-}
-
-/** A session that cannot say (its directory is gone, it was closed meanwhile) does not hold. */
-async function isUnchanged(inputs: InputSession): Promise<boolean> {
-  return inputs.validate('look').then(
-    (validation) => validation.holds,
-    () => false,
-  )
 }
 
 function failureOf(error: Error): NonNullable<RunRecord['failure']> {

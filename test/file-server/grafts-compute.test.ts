@@ -342,4 +342,36 @@ test('a directory that is moved out of its tree is no longer read', async (mount
   assert.is.not((await shell.output).out, '3')
 })
 
+test('on a filesystem without handles, and mounted read-only', async (mount) => {
+  const layers = mount.tmpfs('layers')
+  for (const name of ['lower', 'upper', 'work']) await fs.mkdir(path.join(layers, name))
+  await fs.mkdir(path.join(layers, 'lower', 'sub'))
+  await fs.writeFile(path.join(layers, 'lower', 'sub', 'a.txt'), '3')
+  await fs.writeFile(path.join(layers, 'lower', 'sub', 'program'), SUM)
+  const over = path.join(mount.scratch, 'over')
+  await fs.mkdir(over)
+  const made = await sh(
+    layers,
+    `mount -t overlay insitu-test -o lowerdir=lower,upperdir=upper,workdir=work ${over}`,
+  )
+  assert.is(made.code, 0, made.err)
+  try {
+    const options = { backing: over, compute: true, revocable: true, identity: 'v' }
+    for (const readOnly of [false, true]) {
+      // Of a superblock that cannot be written, only the bits can be asked.
+      if (readOnly)
+        assert.is((await sh('/', `chown 1234 ${over}/sub && mount -o remount,ro ${over}`)).code, 0)
+      const graft = await mount.graft({ name: 'data', readOnly, ...options })
+      const at = path.join(mount.mountPoint, 'data', 'sub')
+      const script = 'cat program > .compute; cat .results/sum'
+      const done = await sh(at, script, readOnly ? 1234 : undefined)
+      assert.is(done.out, '3', done.err)
+      if (readOnly) assert.match((await sh(at, 'echo x > .compute', 4321)).err, /denied/)
+      await mount.revoke(graft)
+    }
+  } finally {
+    assert.is((await sh('/', `umount -l ${over}`)).code, 0)
+  }
+})
+
 suite.run()
