@@ -1,0 +1,87 @@
+/** The child of broker.ts: one tenant's mount and endpoint, over the volume `data`. */
+import { openBroker } from '../../src/broker/index.ts'
+import { VfsError } from '../../src/errors.ts'
+import { mountAt, readMountTable } from '../../src/file-server/mount-table.ts'
+import { mountNative } from '../../src/file-server/native.ts'
+import { createLog } from '../../src/telemetry/log.ts'
+
+const [scratch = ''] = process.argv.slice(2)
+const began = performance.now()
+const mountPoint = `${scratch}/mount`
+const log = createLog({ level: 'error', human: true, fd: 2 })
+const server = await mountNative({
+  backing: `${scratch}/home`,
+  mountPoint,
+  exclusive: true,
+  allowOther: true,
+  listReserved: false,
+  sharedBacking: false,
+  threads: 4,
+  reserved: { compute: '.compute', results: '.results', query: '.query' },
+  handler: () => Promise.reject(new VfsError('ENOTSUP', 'no programs here')),
+  onNotice: () => undefined,
+})
+const mounted = mountAt(await readMountTable(), mountPoint)
+const broker = await openBroker({
+  stateDirectory: `${scratch}/state`,
+  runtimeDirectory: `${scratch}/run`,
+  log,
+})
+await broker.configure({
+  volumes: [
+    {
+      name: 'data',
+      kind: 'directory',
+      backing: `${scratch}/data`,
+      class: {
+        name: 'fast',
+        latencyP99Us: undefined,
+        throughputMiBps: undefined,
+        durability: undefined,
+        locality: undefined,
+      },
+      labels: {},
+      modes: ['ro', 'rw'],
+      draining: false,
+    },
+  ],
+  policies: [
+    {
+      name: 'all',
+      tenants: ['*'],
+      volumes: { names: ['*'], labels: {} },
+      modes: ['ro', 'rw'],
+      subpaths: [''],
+      maxTtlMs: undefined,
+      revocable: true,
+      maxGrants: 100_000,
+      maxQuotaBytes: undefined,
+      compute: false,
+      discoverable: true,
+    },
+  ],
+})
+const { restored, failed } = await broker.addTenant(
+  { name: 'acme', ids: { first: 100_000, count: 1 }, labels: {}, locality: undefined },
+  {
+    mountPoint,
+    deviceMinor: mounted?.minor ?? 0,
+    graft: (at, { backing, subpath }, options) => server.graftAt(at, backing, subpath, options),
+    revoke: (graft) => server.revoke(graft),
+    grafts: () =>
+      server.statistics().grafts.map(({ id, path, openHandles, usedBytes }) => ({
+        graft: id,
+        at: path,
+        openHandles,
+        usedBytes,
+      })),
+  },
+  undefined,
+)
+process.send?.({ ms: performance.now() - began, restored, failed })
+process.on('disconnect', () => {
+  void broker
+    .close()
+    .then(() => server.unmount())
+    .then(() => process.exit(0))
+})

@@ -1,0 +1,189 @@
+/**
+ * From the request until a consumer that looks sees it, and until it no longer does: a grant through the
+ * API, against `mount --bind` that propagates into a container's namespace and against `nsenter`, which
+ * injects it there. With more grants standing; and a restart with all of them. Needs root.
+ */
+import { fork, spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { Agent, request as httpRequest } from 'node:http'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { quantile, row } from './measure.ts'
+
+const ROUNDS = Number(process.argv[2] ?? 200)
+const MOST = Number(process.argv[3] ?? 10_000)
+
+const scratch = mkdtempSync('/tmp/insitu-bench-broker-')
+const agent = new Agent({ keepAlive: true, maxSockets: 16 })
+const socketPath = path.join(scratch, 'run/tenants/acme/api.sock')
+const measured: number[] = []
+let child: ChildProcess | undefined
+
+interface Ready {
+  readonly ms: number
+  readonly restored: number
+  readonly failed: number
+}
+
+async function start(): Promise<Ready> {
+  const server = fileURLToPath(new URL('broker-serve.ts', import.meta.url))
+  child = fork(server, [scratch])
+  return await new Promise((resolve, reject) => {
+    child?.once('message', (ready) => resolve(ready as Ready))
+    child?.once('exit', () => reject(new Error('the server ended')))
+  })
+}
+
+async function stop(): Promise<void> {
+  const ending = child
+  child = undefined
+  if (ending === undefined || ending.exitCode !== null) return
+  const ended = new Promise((resolve) => ending.once('exit', resolve))
+  if (ending.connected) ending.disconnect()
+  await ended
+}
+
+async function post(route: string, body: object): Promise<void> {
+  const text = JSON.stringify(body)
+  await new Promise<void>((resolve, reject) => {
+    const headers = { 'content-type': 'application/json', 'content-length': text.length }
+    const call = httpRequest(
+      { socketPath, path: route, method: 'POST', agent, headers },
+      (answer) => {
+        const chunks: Buffer[] = []
+        answer.on('data', (chunk: Buffer) => chunks.push(chunk))
+        answer.once('end', () => {
+          if ((answer.statusCode ?? 0) < 300) resolve()
+          else reject(new Error(Buffer.concat(chunks).toString()))
+        })
+      },
+    )
+    call.once('error', reject)
+    call.end(text)
+  })
+}
+
+/** The API is bounded to 500 requests a second: whoever makes ten thousand grants waits in between. */
+async function patient(route: string, body: object): Promise<void> {
+  for (;;) {
+    try {
+      return await post(route, body)
+    } catch (error) {
+      if (!String(error).includes('too-many-requests')) throw error
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+}
+
+/** p50 and p99 of both ways, in ms. */
+async function measure(
+  name: string,
+  rounds: number,
+  seen: () => boolean,
+  attach: () => Promise<void> | void,
+  detach: () => Promise<void> | void,
+): Promise<number> {
+  const [on, off]: [number[], number[]] = [[], []]
+  for (let round = 0; round < rounds; round += 1) {
+    const begun = performance.now()
+    await attach()
+    while (!seen());
+    const there = performance.now()
+    await detach()
+    while (seen());
+    on.push(there - begun)
+    off.push(performance.now() - there)
+    // Slower than the bound on requests.
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  row(name, quantile(on, 0.5), quantile(on, 0.99), quantile(off, 0.5), quantile(off, 0.99))
+  return quantile(on, 0.5)
+}
+
+function run(command: string, ...args: string[]): void {
+  const done = spawnSync(command, args)
+  if (done.status !== 0) throw new Error(`${command} ${args.join(' ')}: ${String(done.stderr)}`)
+}
+
+function grants(name: string): Promise<number> {
+  return measure(
+    name,
+    ROUNDS,
+    () => existsSync(path.join(scratch, 'mount/bench/marker')),
+    () => post('/mount', { volume: 'data', subpath: 'bench', at: 'bench' }),
+    () => post('/unmount', { at: 'bench' }),
+  )
+}
+
+async function peers(): Promise<number[]> {
+  const shared = path.join(scratch, 'shared')
+  mkdirSync(shared)
+  run('mount', '-t', 'tmpfs', 'insitu-bench', shared)
+  run('mount', '--make-shared', shared)
+  mkdirSync(path.join(shared, 'at'))
+  mkdirSync(path.join(shared, 'other'))
+  const container = spawn('unshare', ['-m', '--propagation', 'slave', 'sleep', '600'])
+  try {
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    const inside = path.join('/proc', String(container.pid), 'root', shared)
+    const source = path.join(scratch, 'data/bench')
+    const pid = String(container.pid)
+    return [
+      await measure(
+        'mount --bind, propagated',
+        Math.min(ROUNDS, 100),
+        () => existsSync(path.join(inside, 'at/marker')),
+        () => run('mount', '--bind', source, path.join(shared, 'at')),
+        () => run('umount', path.join(shared, 'at')),
+      ),
+      await measure(
+        'nsenter and mount --bind',
+        Math.min(ROUNDS, 100),
+        () => existsSync(path.join(inside, 'other/marker')),
+        () =>
+          run('nsenter', '-t', pid, '-m', 'mount', '--bind', source, path.join(shared, 'other')),
+        () => run('nsenter', '-t', pid, '-m', 'umount', path.join(shared, 'other')),
+      ),
+    ]
+  } finally {
+    container.kill('SIGKILL')
+    spawnSync('umount', ['-l', shared])
+  }
+}
+
+async function fill(from: number, to: number): Promise<void> {
+  const numbers = Array.from({ length: to - from }, (_, i) => from + i).values()
+  const worker = async (): Promise<void> => {
+    for (const n of numbers)
+      await patient('/mount', { volume: 'data', subpath: `s/${n}`, at: `s/${n}` })
+  }
+  await Promise.all(Array.from({ length: 8 }, worker))
+}
+
+try {
+  for (const folder of ['home', 'mount', 'state', 'run', 'data/bench', 'data/s'])
+    mkdirSync(path.join(scratch, folder), { recursive: true })
+  writeFileSync(path.join(scratch, 'data/bench/marker'), '')
+  for (let n = 0; n < MOST; n += 1) mkdirSync(path.join(scratch, `data/s/${n}`))
+  await start()
+  row('ms until it is seen', 'attach p50', 'p99', 'detach p50', 'p99')
+  let own = 0
+  for (const standing of [1, 100, MOST]) {
+    if (standing > MOST) continue
+    const before = measured.length === 0 ? 0 : (measured.at(-1) ?? 0)
+    await fill(before, standing)
+    measured.push(standing)
+    const p50 = await grants(`a grant, with ${standing} standing`)
+    own ||= p50
+  }
+  const [bind = Number.NaN, nsenter = Number.NaN] = await peers()
+  row('a grant : mount --bind, nsenter', (own / bind).toFixed(2), (own / nsenter).toFixed(2))
+  await stop()
+  const { ms, restored, failed } = await start()
+  row(`restart with ${MOST} grants, ms`, ms, `${restored} back`, `${failed} not`)
+} finally {
+  agent.destroy()
+  await stop()
+  spawnSync('umount', ['-l', path.join(scratch, 'mount')])
+  rmSync(scratch, { recursive: true, force: true })
+}
