@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { readServeRecord, type ServeRecord } from '../daemon/serve-record.ts'
-import { runtimeOption } from './admin.ts'
+import { currentEnvironment, runtimeDirectory } from '../config/paths.ts'
 import { DEFAULT_FILE, readConfiguration } from './config-file.ts'
 import { CliError, EXIT } from './exit.ts'
 import { example } from './options.ts'
@@ -26,9 +26,8 @@ export function addConfig(program: Command): void {
   config
     .command('reload')
     .description('have the running daemon read its file again; mistakes change nothing')
-    .addOption(runtimeOption())
     .addHelpText('after', example('$ insitu config reload'))
-    .action(({ runtime }: { readonly runtime: string }) => reload(runtime))
+    .action(() => reload(runtimeDirectory(currentEnvironment())))
   config
     .command('schema')
     .description('print the JSON Schema of the file, for editors')
@@ -52,7 +51,7 @@ async function reload(runtime: string): Promise<void> {
   if (before === undefined)
     throw new CliError(
       EXIT.unavailable,
-      `no "insitu serve" runs with ${runtime}: start it, or name its directory with --runtime`,
+      `no "insitu serve" runs with ${runtime}: start it, or name its directory in INSITU_RUNTIME_DIR`,
     )
   await readConfiguration(before.file)
   process.kill(before.pid, 'SIGHUP')

@@ -2,13 +2,11 @@
 import { createInterface } from 'node:readline/promises'
 import { InvalidArgumentError, type Command } from 'commander'
 import type { TenantReport } from '../broker/ports.ts'
-import { askAdmin, runtimeOption } from './admin.ts'
+import { adminClient, asking, columns, show } from './broker-client.ts'
 import { CliError, EXIT } from './exit.ts'
 import { example } from './options.ts'
-import { table } from './terminal.ts'
 
 interface Common {
-  readonly runtime: string
   readonly json?: true
 }
 
@@ -27,14 +25,16 @@ export function addTenant(program: Command): void {
     .requiredOption('--ids <range>', 'its host uids and gids, as 100000-165535', range)
     .option('--label <key=value>', 'may be given again', label, {})
     .option('--locality <name>', 'where it runs')
-    .addOption(runtimeOption())
     .option('--json', 'as JSON')
     .addHelpText('after', example('$ insitu tenant add acme --ids 100000-165535'))
-    .action(async (name: string, { runtime, json, ids, label, locality }: AddOptions) => {
+    .action(async (name: string, { json, ids, label, locality }: AddOptions) => {
       const body = { name, ids, labels: label, ...(locality === undefined ? {} : { locality }) }
-      const report = await askAdmin<TenantReport>(runtime, 'POST', '/tenants', body)
-      const line = `${name} is served at ${report.mountPoint}, its endpoint is ${report.endpoint}\n`
-      process.stdout.write(json ? toJson(report) : line)
+      const report = await asking(() => adminClient().json<TenantReport>('/tenants', { body }))
+      show(
+        report,
+        json,
+        () => `${name} is served at ${report.mountPoint}, its endpoint is ${report.endpoint}\n`,
+      )
     })
   tenant
     .command('remove')
@@ -42,23 +42,21 @@ export function addTenant(program: Command): void {
     .argument('<name>')
     .option('--purge', 'remove its data too')
     .option('-y, --yes', 'do not ask')
-    .addOption(runtimeOption())
     .addHelpText('after', example('$ insitu tenant remove acme --purge --yes'))
     .action(async (name: string, options: Common & { purge?: true; yes?: true }) => {
       if (!options.yes) await confirm(name, options.purge === true)
       const query = options.purge ? '?purge=true' : ''
-      await askAdmin(options.runtime, 'DELETE', `/tenants/${encodeURIComponent(name)}${query}`)
+      const path = `/tenants/${encodeURIComponent(name)}${query}`
+      await asking(() => adminClient().json(path, { method: 'DELETE' }))
       process.stdout.write(`${name} is removed${options.purge ? ' with its data' : ''}\n`)
     })
   tenant
     .command('list')
     .description('show all tenants')
-    .addOption(runtimeOption())
     .option('--json', 'as JSON')
     .addHelpText('after', example('$ insitu tenant list'))
-    .action(async ({ runtime, json }: Common) => {
-      const tenants = await listed(runtime)
-      if (json) return void process.stdout.write(toJson(tenants))
+    .action(async ({ json }: Common) => {
+      const tenants = await listed()
       const rows = tenants.map((each) => [
         each.name,
         idsOf(each),
@@ -66,28 +64,27 @@ export function addTenant(program: Command): void {
         each.mountPoint,
         each.endpoint,
       ])
-      process.stdout.write(
-        rows.length === 0
-          ? 'there are no tenants\n'
-          : table(['TENANT', 'IDS', 'STATE', 'MOUNT POINT', 'ENDPOINT'], rows),
+      const head = ['TENANT', 'IDS', 'STATE', 'MOUNT POINT', 'ENDPOINT']
+      show(tenants, json, () =>
+        rows.length === 0 ? 'there are no tenants\n' : columns(head, rows),
       )
     })
   tenant
     .command('show')
     .description('show one tenant')
     .argument('<name>')
-    .addOption(runtimeOption())
     .option('--json', 'as JSON')
     .addHelpText('after', example('$ insitu tenant show acme'))
-    .action(async (name: string, { runtime, json }: Common) => {
-      const found = (await listed(runtime)).find((each) => each.name === name)
+    .action(async (name: string, { json }: Common) => {
+      const found = (await listed()).find((each) => each.name === name)
       if (found === undefined) throw new CliError(EXIT.failed, `there is no tenant ${name}`)
-      process.stdout.write(json ? toJson(found) : describe(found))
+      show(found, json, () => describe(found))
     })
 }
 
-async function listed(runtime: string): Promise<readonly TenantReport[]> {
-  return (await askAdmin<{ tenants: TenantReport[] }>(runtime, 'GET', '/tenants')).tenants
+async function listed(): Promise<readonly TenantReport[]> {
+  const answer = await asking(() => adminClient().json<{ tenants: TenantReport[] }>('/tenants'))
+  return answer.tenants
 }
 
 function describe(tenant: TenantReport): string {
@@ -138,8 +135,4 @@ function label(text: string, before: AddOptions['label']): AddOptions['label'] {
   const at = text.indexOf('=')
   if (at < 1) throw new InvalidArgumentError('Give a label as key=value.')
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) }
-}
-
-function toJson(value: unknown): string {
-  return `${JSON.stringify(value, undefined, 2)}\n`
 }

@@ -69,8 +69,9 @@ export class ServeWorld {
 
   /** In a process of its own, so that a wedged mount cannot wedge the test. */
   async run(command: string, args: readonly string[], deadlineMs = 20_000): Promise<Finished> {
+    const env = { ...process.env, INSITU_RUNTIME_DIR: this.runtime }
     return await new Promise((resolve) => {
-      execFile(command, args, { timeout: deadlineMs, cwd: '/' }, (error, stdout, stderr) => {
+      execFile(command, args, { timeout: deadlineMs, cwd: '/', env }, (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null
         resolve({ code, stdout, stderr })
       })

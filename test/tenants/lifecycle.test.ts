@@ -25,7 +25,7 @@ test.after.each(async ({ world }) => {
 })
 
 function tenant(world: ServeWorld, ...args: string[]): Promise<Finished> {
-  return world.insitu(['tenant', ...args, '--runtime', world.runtime])
+  return world.insitu(['tenant', ...args])
 }
 
 async function grant(world: ServeWorld, at: string, volume = 'data'): Promise<Finished> {
@@ -125,7 +125,7 @@ if (await canMount('tests of tenants')) {
     assert.is(refused.code, 1)
     assert.ok(refused.stderr.includes('configuration file'), refused.stderr)
     await world.configure('tenants: {}\n')
-    const reload = ['config', 'reload', '--runtime', world.runtime]
+    const reload = ['config', 'reload']
     const read = await world.insitu(reload)
     assert.is(read.code, 0, read.stderr)
     assert.equal(await world.mounts(), [])

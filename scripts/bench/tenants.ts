@@ -1,0 +1,138 @@
+/**
+ * What many tenants cost on one daemon: time until all are served, memory and threads of each, and
+ * operations on one of them against a daemon that has that one alone. Arguments: how many (500).
+ */
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const INSITU = fileURLToPath(new URL('../../bin/insitu', import.meta.url))
+const many = Number(process.argv[2] ?? 500)
+const scratch = mkdtempSync(path.join(tmpdir(), 'insitu-bench-tenants-'))
+
+interface Measured {
+  readonly tenants: number
+  readonly readyMs: number
+  readonly grantMs: number
+  readonly residentMiB: number
+  readonly threads: number
+  /** Operations a second. */
+  readonly stat: number
+  readonly create: number
+  readonly read: number
+}
+
+function configure(count: number): string {
+  const tenants = Array.from({ length: count }, (_, at) => `  t${at}: { ids: ${100_000 + at} }\n`)
+  const volumes = Array.from({ length: count }, (_, at) => {
+    mkdirSync(path.join(scratch, 'volumes', `v${at}`), { recursive: true })
+    return `  v${at}: { path: ${scratch}/volumes/v${at} }\n`
+  })
+  const file = path.join(scratch, `${count}.yaml`)
+  writeFileSync(
+    file,
+    `state: ${scratch}/state-${count}\nruntime: ${scratch}/run-${count}
+tenants:\n${tenants.join('')}volumes:\n${volumes.join('')}
+policies: { all: { tenants: ["*"], volumes: { names: ["*"] }, modes: [rw] } }\n`,
+  )
+  return file
+}
+
+function post(socketPath: string, body: unknown): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const headers = { 'content-type': 'application/json' }
+    const call = request({ socketPath, path: '/mount', method: 'POST', headers }, (response) => {
+      response.resume()
+      if (response.statusCode === 200 || response.statusCode === 201) response.on('end', resolve)
+      else reject(new Error(`the grant gave ${response.statusCode}`))
+    })
+    call.on('error', reject)
+    call.end(JSON.stringify(body))
+  })
+}
+
+/** In a process of its own; the median of five rounds, operations a second. */
+function operations(directory: string): Pick<Measured, 'stat' | 'create' | 'read'> {
+  const script = `
+    const fs = require('fs'), dir = process.argv[1]
+    const median = (work, n) => {
+      const rates = []
+      for (let round = 0; round < 5; round++) {
+        const from = performance.now()
+        for (let i = 0; i < n; i++) work(round * n + i)
+        rates.push(n / (performance.now() - from) * 1000)
+      }
+      return rates.sort((a, b) => a - b)[2]
+    }
+    fs.writeFileSync(dir + '/f', 'x'.repeat(4096))
+    const create = median((i) => fs.closeSync(fs.openSync(dir + '/c' + i, 'w')), 1000)
+    const stat = median((i) => fs.statSync(dir + '/c' + (i % 1000)), 5000)
+    const read = median(() => fs.readFileSync(dir + '/f'), 2000)
+    console.log(JSON.stringify({ stat, create, read }))`
+  const out = execFileSync(process.execPath, ['-e', script, directory], { encoding: 'utf8' })
+  return JSON.parse(out) as Pick<Measured, 'stat' | 'create' | 'read'>
+}
+
+function residentMiB(pid: number): number {
+  const [, kib] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+  return Number(kib) / 1024
+}
+
+async function measure(count: number): Promise<Measured> {
+  const file = configure(count)
+  const run = path.join(scratch, `run-${count}`)
+  const from = performance.now()
+  const child: ChildProcess = spawn(INSITU, ['serve', '-c', file, '--log-level', 'error'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  try {
+    await new Promise((resolve, reject) => {
+      child.stdout?.once('data', resolve)
+      child.once('exit', (code) => reject(new Error(`serve ended with ${code}`)))
+    })
+    const readyMs = performance.now() - from
+    const granting = performance.now()
+    for (let at = 0; at < count; at += 1)
+      await post(path.join(run, `tenants/t${at}/api.sock`), {
+        volume: `v${at}`,
+        at: 'data',
+        mode: 'rw',
+      })
+    const grantMs = (performance.now() - granting) / count
+    const pid = child.pid ?? 0
+    const rates = operations(path.join(run, 'homes/t0'))
+    return {
+      tenants: count,
+      readyMs,
+      grantMs,
+      residentMiB: residentMiB(pid),
+      threads: readdirSync(`/proc/${pid}/task`).length,
+      ...rates,
+    }
+  } finally {
+    child.removeAllListeners('exit')
+    const ended = new Promise((resolve) => child.once('exit', resolve))
+    child.kill('SIGTERM')
+    await ended
+  }
+}
+
+try {
+  const one = await measure(1)
+  const all = await measure(many)
+  const round = (value: number): string => value.toFixed(value < 10 ? 2 : 0)
+  console.log(`                      1 tenant   ${many} tenants`)
+  for (const key of ['readyMs', 'grantMs', 'residentMiB', 'threads'] as const)
+    console.log(`${key.padEnd(20)} ${round(one[key]).padStart(9)} ${round(all[key]).padStart(9)}`)
+  for (const key of ['stat', 'create', 'read'] as const)
+    console.log(
+      `${`${key}, ops/s`.padEnd(20)} ${round(one[key]).padStart(9)} ${round(all[key]).padStart(9)}   ratio ${round(all[key] / one[key])}`,
+    )
+  const each = ((all.residentMiB - one.residentMiB) / (many - 1)) * 1024
+  console.log(`memory of a tenant   ${round(each)} KiB`)
+} finally {
+  rmSync(scratch, { recursive: true, force: true })
+}
