@@ -1,8 +1,8 @@
 /**
  * What many tenants cost on one daemon: time until all are served, memory and threads of each, and
- * operations on one of them against a daemon that has that one alone. Arguments: how many (500).
+ * operations on one of them against a daemon beside it that has one tenant alone. Arguments: how many (500).
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -12,6 +12,10 @@ import { fileURLToPath } from 'node:url'
 const INSITU = fileURLToPath(new URL('../../bin/insitu', import.meta.url))
 const many = Number(process.argv[2] ?? 500)
 const scratch = mkdtempSync(path.join(tmpdir(), 'insitu-bench-tenants-'))
+
+const ROUNDS = 5
+
+type Rates = Pick<Measured, 'stat' | 'create' | 'read'>
 
 interface Measured {
   readonly tenants: number
@@ -55,7 +59,7 @@ function post(socketPath: string, body: unknown): Promise<void> {
 }
 
 /** In a process of its own; the median of five rounds, operations a second. */
-function operations(directory: string): Pick<Measured, 'stat' | 'create' | 'read'> {
+function operations(directory: string): Rates {
   const script = `
     const fs = require('fs'), dir = process.argv[1]
     const median = (work, n) => {
@@ -68,12 +72,12 @@ function operations(directory: string): Pick<Measured, 'stat' | 'create' | 'read
       return rates.sort((a, b) => a - b)[2]
     }
     fs.writeFileSync(dir + '/f', 'x'.repeat(4096))
-    const create = median((i) => fs.closeSync(fs.openSync(dir + '/c' + i, 'w')), 1000)
-    const stat = median((i) => fs.statSync(dir + '/c' + (i % 1000)), 5000)
+    const create = median((i) => fs.closeSync(fs.openSync(dir + '/c' + process.pid + i, 'w')), 1000)
+    const stat = median((i) => fs.statSync(dir + '/c' + process.pid + (i % 1000)), 5000)
     const read = median(() => fs.readFileSync(dir + '/f'), 2000)
     console.log(JSON.stringify({ stat, create, read }))`
   const out = execFileSync(process.execPath, ['-e', script, directory], { encoding: 'utf8' })
-  return JSON.parse(out) as Pick<Measured, 'stat' | 'create' | 'read'>
+  return JSON.parse(out) as Rates
 }
 
 function residentMiB(pid: number): number {
@@ -81,18 +85,31 @@ function residentMiB(pid: number): number {
   return Number(kib) / 1024
 }
 
-async function measure(count: number): Promise<Measured> {
+interface Daemon {
+  readonly cost: Omit<Measured, 'stat' | 'create' | 'read'>
+  readonly home: string
+  stop(): Promise<void>
+}
+
+async function start(count: number): Promise<Daemon> {
   const file = configure(count)
   const run = path.join(scratch, `run-${count}`)
   const from = performance.now()
-  const child: ChildProcess = spawn(INSITU, ['serve', '-c', file, '--log-level', 'error'], {
+  const child = spawn(INSITU, ['serve', '-c', file, '--log-level', 'error'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
+  const ended = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve())
+  })
+  const stop = async (): Promise<void> => {
+    child.kill('SIGTERM')
+    await ended
+  }
   try {
-    await new Promise((resolve, reject) => {
-      child.stdout?.once('data', resolve)
-      child.once('exit', (code) => reject(new Error(`serve ended with ${code}`)))
-    })
+    await Promise.race([
+      new Promise((resolve) => child.stdout.once('data', resolve)),
+      ended.then(() => Promise.reject(new Error('serve ended'))),
+    ])
     const readyMs = performance.now() - from
     const granting = performance.now()
     for (let at = 0; at < count; at += 1)
@@ -103,26 +120,45 @@ async function measure(count: number): Promise<Measured> {
       })
     const grantMs = (performance.now() - granting) / count
     const pid = child.pid ?? 0
-    const rates = operations(path.join(run, 'homes/t0'))
-    return {
-      tenants: count,
-      readyMs,
-      grantMs,
-      residentMiB: residentMiB(pid),
-      threads: readdirSync(`/proc/${pid}/task`).length,
-      ...rates,
+    const threads = readdirSync(`/proc/${pid}/task`).length
+    const cost = { tenants: count, readyMs, grantMs, residentMiB: residentMiB(pid), threads }
+    return { cost, home: path.join(run, 'homes/t0'), stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+/** Of the rounds, which take turns so that the machine's moods are everybody's. */
+function middle(rounds: readonly Rates[]): Rates {
+  const of = (key: keyof Rates): number =>
+    rounds.map((each) => each[key]).toSorted((a, b) => a - b)[rounds.length >> 1] ?? NaN
+  return { stat: of('stat'), create: of('create'), read: of('read') }
+}
+
+async function measure(): Promise<readonly [Measured, Measured]> {
+  const one = await start(1)
+  try {
+    const all = await start(many)
+    try {
+      const rounds = Array.from(
+        { length: ROUNDS },
+        () => [operations(one.home), operations(all.home)] as const,
+      )
+      return [
+        { ...one.cost, ...middle(rounds.map(([each]) => each)) },
+        { ...all.cost, ...middle(rounds.map(([, each]) => each)) },
+      ]
+    } finally {
+      await all.stop()
     }
   } finally {
-    child.removeAllListeners('exit')
-    const ended = new Promise((resolve) => child.once('exit', resolve))
-    child.kill('SIGTERM')
-    await ended
+    await one.stop()
   }
 }
 
 try {
-  const one = await measure(1)
-  const all = await measure(many)
+  const [one, all] = await measure()
   const round = (value: number): string => value.toFixed(value < 10 ? 2 : 0)
   console.log(`                      1 tenant   ${many} tenants`)
   for (const key of ['readyMs', 'grantMs', 'residentMiB', 'threads'] as const)

@@ -17,10 +17,12 @@ interface Shared {
 if (isMainThread) {
   const mountPoint = process.argv[2] ?? ''
   const device = openSync('/dev/fuse', 'r+')
-  const stdio = Array.from({ length: device + 1 }, (_, fd) => (fd === device ? device : 'inherit'))
+  const stdio: (number | 'inherit')[] = Array.from({ length: device + 1 }, (_, fd) =>
+    fd === device ? device : 'inherit',
+  )
   const options = `fd=${device},rootmode=40000,user_id=0,group_id=0,allow_other`
   const args = ['-i', '-t', 'fuse', '-o', options, 'hanging', mountPoint]
-  const { status } = spawnSync('mount', args, { stdio: stdio as (number | 'inherit')[] })
+  const { status } = spawnSync('mount', args, { stdio })
   if (status !== 0) process.exit(1)
   const hanging = new Int32Array(new SharedArrayBuffer(4))
   const shared: Shared = { device, hanging }
