@@ -93,7 +93,7 @@ if (await canMount('tests of tenants')) {
     await world.run('touch', [path.join(world.home('beta'), 'kept')])
 
     const overlapping = await tenant(world, 'add', 'gamma', '--ids', '79999-80000')
-    assert.is(overlapping.code, 1)
+    assert.is(overlapping.code, 2)
     assert.ok(overlapping.stderr.includes('overlap'), overlapping.stderr)
     assert.is((await tenant(world, 'add', 'beta', '--ids', '90000')).code, 1)
 
