@@ -13,7 +13,6 @@
 #include "attributes.h"
 #include "graft_points.h"
 #include "session.h"
-#include "tree_overlap.h"
 
 namespace insitu {
 
@@ -73,17 +72,22 @@ void GraftTable::place(Graft& graft, const GraftRequest& request,
 
 void GraftTable::check_overlap(int backing, const std::string& path,
                                const std::vector<GraftPtr>& others) const {
-  const auto mine = extents_of(backing);
+  const MountTable mounts = mount_table();
+  const auto mine = extents_of(backing, mounts);
+  const auto refuse_with = [&](const std::string& whose) {
+    fail(EINVAL, "the backing of the graft, " + path + ", overlaps " + whose);
+  };
   const auto refuse = [&](const std::vector<Extent>& theirs, const std::string& whose) {
-    if (overlap(mine, theirs))
-      fail(EINVAL, "the backing of the graft, " + path + ", overlaps " + whose);
+    if (overlap(mine, theirs)) refuse_with(whose);
   };
   if (!session_.device_number().empty())
     refuse({whole_filesystem(session_.device_number())}, "this mount itself");
-  refuse(extents_of(session_.inodes().root()->descriptor()->get()),
+  refuse(extents_of(session_.inodes().root()->descriptor()->get(), mounts),
          "the volume's, " + session_.options().backing);
   for (const GraftPtr& other : others)
-    refuse(extents_of(other->plain->get()), "another graft's, " + other->backing);
+    if (overlap(mine, other->mounts == mounts.digest ? other->extents
+                                                     : extents_of(other->plain->get(), mounts)))
+      refuse_with("another graft's, " + other->backing);
 }
 
 // Everything that may take long: no other graft, and above all no revocation, waits for it.
@@ -110,6 +114,9 @@ std::shared_ptr<Graft> GraftTable::open_tree(const GraftRequest& request) const 
   graft->backing = request.backing;
   graft->identity = request.identity;
   graft->subpath = request.subpath;
+  const MountTable mounts = mount_table();
+  graft->mounts = mounts.digest;
+  graft->extents = extents_of(backing.get(), mounts);
   graft->plain = shared(std::move(backing));
   graft->root = clone ? shared(std::move(clone)) : graft->plain;
   graft->tree = tree;

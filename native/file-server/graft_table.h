@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "inode_table.h"
+#include "tree_overlap.h"
 
 namespace insitu {
 
@@ -41,6 +42,9 @@ struct Graft {
   std::string subpath;
   Descriptor root;   // O_PATH; of a clone that is read-only too, where we may make one
   Descriptor plain;  // O_PATH, as it was given
+  // Where `plain` lay when it was grafted, good while nothing else is mounted.
+  std::vector<Extent> extents;
+  size_t mounts = 0;
   // The point.
   uint32_t parent_tree;
   std::string parent_path;  // as it was then; for those who look

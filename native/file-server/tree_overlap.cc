@@ -17,13 +17,6 @@ namespace insitu {
 
 namespace {
 
-struct MountLine {
-  int id = 0;
-  std::string device;
-  std::string root;   // inside the filesystem
-  std::string point;  // in our namespace
-};
-
 [[noreturn]] void fail(int error, const char* what) {
   throw std::system_error(error, std::generic_category(), what);
 }
@@ -38,21 +31,6 @@ std::string unescaped(const std::string& text) {
     } else {
       out += text[i];
     }
-  }
-  return out;
-}
-
-std::vector<MountLine> mounts() {
-  std::vector<MountLine> out;
-  std::ifstream table("/proc/self/mountinfo");
-  for (std::string text; std::getline(table, text);) {
-    std::istringstream words(text);
-    MountLine line;
-    int parent = 0;
-    if (!(words >> line.id >> parent >> line.device >> line.root >> line.point)) continue;
-    line.root = unescaped(line.root);
-    line.point = unescaped(line.point);
-    out.push_back(std::move(line));
   }
   return out;
 }
@@ -79,7 +57,23 @@ std::string joined(const std::string& directory, const std::string& rest) {
 
 }  // namespace
 
-std::vector<Extent> extents_of(int directory) {
+MountTable mount_table() {
+  MountTable out;
+  std::ifstream table("/proc/self/mountinfo");
+  for (std::string text; std::getline(table, text);) {
+    out.digest = out.digest * 1'099'511'628'211u ^ std::hash<std::string>{}(text);
+    std::istringstream words(text);
+    MountLine line;
+    int parent = 0;
+    if (!(words >> line.id >> parent >> line.device >> line.root >> line.point)) continue;
+    line.root = unescaped(line.root);
+    line.point = unescaped(line.point);
+    out.lines.push_back(std::move(line));
+  }
+  return out;
+}
+
+std::vector<Extent> extents_of(int directory, const MountTable& mounts) {
   std::array<char, PATH_MAX> buffer;
   const ssize_t size = ::readlink(ProcPath(directory).c_str(), buffer.data(), buffer.size());
   if (size < 0) fail(errno, "the path of a backing directory cannot be told");
@@ -87,7 +81,7 @@ std::vector<Extent> extents_of(int directory) {
   const int id = mount_of(directory);
   std::vector<Extent> out;
   bool found = false;
-  for (const MountLine& mount : mounts()) {
+  for (const MountLine& mount : mounts.lines) {
     if (mount.id == id) {
       const auto rest = below(path, mount.point);
       if (!rest) break;

@@ -13,8 +13,21 @@ struct Extent {
   std::string path;    // inside that filesystem, "/" is its root
 };
 
+struct MountLine {
+  int id = 0;
+  std::string device;
+  std::string root;   // inside the filesystem
+  std::string point;  // in our namespace
+};
+
+// What is mounted now; read once for many directories.
+struct MountTable {
+  std::vector<MountLine> lines;
+  size_t digest = 0;  // of the whole text: the same while nothing is mounted or unmounted
+};
+MountTable mount_table();
 // Of a directory (O_PATH). Throws std::system_error.
-std::vector<Extent> extents_of(int directory);
+std::vector<Extent> extents_of(int directory, const MountTable& mounts);
 // The whole filesystem with this device ("major:minor").
 Extent whole_filesystem(const std::string& device);
 // Whether any directory is in both.

@@ -35,6 +35,18 @@ export class Report {
 
 /** Its mount is fresh: nothing of the table is in it, and nothing should be in it that is not there. */
 export async function restore(context: Context, served: ServedTenant): Promise<Reconciliation> {
+  restoring.add(served)
+  try {
+    return await restoreAll(context, served)
+  } finally {
+    restoring.delete(served)
+  }
+}
+
+/** Tidying would do the same beside it. */
+const restoring = new WeakSet<ServedTenant>()
+
+async function restoreAll(context: Context, served: ServedTenant): Promise<Reconciliation> {
   const report = new Report()
   await revokeStrangers(context, served, report)
   const entries = context.table.of(served.tenant.name)
@@ -61,6 +73,7 @@ export async function reevaluate(context: Context): Promise<Reconciliation> {
 export async function tidy(context: Context): Promise<Reconciliation> {
   const report = new Report()
   for (const served of context.tenants.values()) {
+    if (restoring.has(served)) continue
     const idle = context.table.of(served.tenant.name).filter(({ work }) => work === undefined)
     await settleIntents(context, idle, report)
     for (const entry of idle)
