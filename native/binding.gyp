@@ -99,6 +99,11 @@
       "sources": ["sandbox/launcher.cc", "sandbox/seccomp.cc"]
     },
     {
+      "target_name": "mount_attach",
+      "type": "executable",
+      "sources": ["containers/mount_attach.cc"]
+    },
+    {
       # Loaded into the guest's isolate by isolated-vm; speaks V8's own interface, so it is bound to
       # one Node release line. Without RTTI, as V8.
       "target_name": "guest",

@@ -8,6 +8,7 @@ import type { DryRun, Grant, InsituClient, MountRequest, TenantVolume } from '..
 import { formatSize, parseSize } from '../config/units.ts'
 import { adminClient, asking, columns, show, tenantClient } from './broker-client.ts'
 import { CliError, EXIT, oneLine } from './exit.ts'
+import { attachTree, consumerPid, detachTree } from './container.ts'
 import { duration, example } from './options.ts'
 
 interface Common {
@@ -120,8 +121,14 @@ function renderExplained(dry: DryRun): string {
   return table + chosen
 }
 
-interface MountFlags extends Common {
-  readonly at: string
+interface ConsumerFlags {
+  readonly pid?: number
+  readonly container?: string
+  readonly target?: string
+}
+
+interface MountFlags extends Common, ConsumerFlags {
+  readonly at?: string
   readonly mode: 'ro' | 'rw'
   readonly subpath?: string
   readonly ttl?: number
@@ -138,7 +145,10 @@ function addMount(volume: Command): void {
     .command('mount')
     .description('mount a volume for a tenant; done when it is seen there')
     .argument('[volume]', 'its name; without one, --class and --label choose')
-    .requiredOption('--at <path>', "where, relative to the tenant's mount")
+    .option('--at <path>', "where, relative to the tenant's mount; may be left out with --target")
+    .option('--target <path>', 'also at this path of a running container; needs root')
+    .option('--container <id>', 'of podman or docker: whose path --target is')
+    .option('--pid <pid>', 'or the container of this process', processId)
     .addOption(modeOption())
     .option('--tenant <name>', 'whose')
     .option('--subpath <path>', 'a part of the volume')
@@ -156,10 +166,47 @@ function addMount(volume: Command): void {
         const client = await tenantClient(flags.tenant)
         const request = toRequest(name, flags)
         if (flags.dryRun) return await explain(client, request, flags)
-        const grant = await client.mount(request)
+        const grant =
+          flags.target === undefined
+            ? await client.mount(request)
+            : await mountInside(client, request, await consumerPid(flags), flags.target)
         show(grant, flags.json, () => `${grant.id}: ${grant.volume} ${grant.mode} at ${grant.at}\n`)
       }),
     )
+}
+
+/** What is mounted for the tenant already may stand in its containers as well. */
+async function mountInside(
+  client: InsituClient,
+  request: MountRequest,
+  pid: number,
+  target: string,
+): Promise<Grant> {
+  const known = (await client.grants()).find(
+    ({ volume, at, mode }) =>
+      volume === request.volume && at === request.at && mode === request.mode,
+  )
+  const grant = known ?? (await client.mount(request))
+  try {
+    const { tenants } = await adminClient().json<{
+      tenants: { name: string; mountPoint: string }[]
+    }>('/tenants')
+    const mount = tenants.find(({ name }) => name === grant.tenant)?.mountPoint
+    if (mount === undefined) throw new CliError(EXIT.failed, `${grant.tenant} is not served`)
+    await attachTree(pid, path.join(mount, grant.at), target, grant.mode)
+    return grant
+  } catch (error) {
+    if (known === undefined) await client.unmount({ at: grant.at, force: true })
+    throw error
+  }
+}
+
+/** Where a grant stands in the tenant's mount that is meant for a container. */
+function placeOf(at: string | undefined, { target, pid, container }: ConsumerFlags): string {
+  if (at !== undefined) return at
+  if (target === undefined) throw new CliError(EXIT.usage, 'give --at, or --target')
+  const name = target.split('/').filter(Boolean).join('-')
+  return `containers/${container ?? pid ?? ''}/${name}`
 }
 
 async function explain(client: InsituClient, request: MountRequest, { json }: Common) {
@@ -182,7 +229,7 @@ function toRequest(name: string | undefined, flags: MountFlags): MountRequest {
       : { volume: name }
   return {
     ...choice,
-    at: flags.at,
+    at: placeOf(flags.at, flags),
     mode: flags.mode,
     ...(flags.subpath === undefined ? {} : { subpath: flags.subpath }),
     ...(flags.ttl === undefined ? {} : { ttl: Math.max(1, Math.ceil(flags.ttl / 1_000)) }),
@@ -195,20 +242,30 @@ function addUnmount(volume: Command): void {
   volume
     .command('unmount')
     .description('take a mounted volume away; says who holds it, and waits')
-    .argument('<at>', "relative to the tenant's mount")
+    .argument('[at]', "relative to the tenant's mount; may be left out with --target")
+    .option('--target <path>', 'first from this path of a running container; needs root')
+    .option('--container <id>', 'of podman or docker: whose path --target is')
+    .option('--pid <pid>', 'or the container of this process', processId)
     .option('--tenant <name>', 'whose')
     .option('--force', 'open files get ESTALE')
     .option('--timeout <duration>', 'how long to wait (default: 10s)', duration, 10_000)
     .option('--json', 'as JSON')
-    .action(async (at: string, flags: Common & { force?: true; timeout: number }) =>
+    .action(async (name: string | undefined, flags: UnmountFlags) =>
       asking(async () => {
         const client = await tenantClient(flags.tenant)
+        const at = placeOf(name, flags)
+        if (flags.target !== undefined) await detachTree(await consumerPid(flags), flags.target)
         const gone = await unmount(client, at, flags)
         show(gone ?? null, flags.json, () =>
           gone === undefined ? `nothing is mounted at ${at}\n` : `${gone.volume} left ${gone.at}\n`,
         )
       }),
     )
+}
+
+interface UnmountFlags extends Common, ConsumerFlags {
+  readonly force?: true
+  readonly timeout: number
 }
 
 async function unmount(
@@ -291,6 +348,12 @@ interface CreateFlags extends Common {
 
 function modeOption(): Option {
   return new Option('--mode <mode>', 'read-only or read-write').choices(['ro', 'rw']).default('ro')
+}
+
+function processId(text: string): number {
+  const pid = Number(text)
+  if (!Number.isSafeInteger(pid) || pid <= 0) throw new InvalidArgumentError('Give a process id.')
+  return pid
 }
 
 function size(text: string): number {
