@@ -31,7 +31,8 @@ test('a bare duration is seconds', () => {
     ['2m', 120_000],
     ['1h', 3_600_000],
     ['0', undefined],
-    ['1d', undefined],
+    ['1d', 86_400_000],
+    ['1w', undefined],
     ['soon', undefined],
     ['', undefined],
   ]

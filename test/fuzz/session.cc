@@ -215,9 +215,9 @@ void fuzz_session(const uint8_t* data, size_t size) {
     options.exclusive = how & 1;
     options.list_reserved = how & 2;
     auto session = std::make_shared<Session>(options, &files, [](std::string) {});
-    files.attach(*session);
+    files.attach(session);
     upcalls.attach(*session);
-    volume->serve(std::make_shared<MountWriters>(session));
+    volume->serve(std::make_shared<MountWriters>(session, session->inodes().root()->tree()));
     kernel.init();
     session->start_on(std::move(device));
     // As many as an input holds; each costs a look at the clock and no more.
