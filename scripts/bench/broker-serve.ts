@@ -1,4 +1,5 @@
 /** The child of broker.ts: one tenant's mount and endpoint, over the volume `data`. */
+import { volumeNamed } from '../../test/support/broker-fixtures.ts'
 import { openBroker } from '../../src/broker/index.ts'
 import { VfsError } from '../../src/errors.ts'
 import { mountAt, readMountTable } from '../../src/file-server/mount-table.ts'
@@ -28,23 +29,7 @@ const broker = await openBroker({
   log,
 })
 await broker.configure({
-  volumes: [
-    {
-      name: 'data',
-      kind: 'directory',
-      backing: `${scratch}/data`,
-      class: {
-        name: 'fast',
-        latencyP99Us: undefined,
-        throughputMiBps: undefined,
-        durability: undefined,
-        locality: undefined,
-      },
-      labels: {},
-      modes: ['ro', 'rw'],
-      draining: false,
-    },
-  ],
+  volumes: [volumeNamed('data', `${scratch}/data`)],
   policies: [
     {
       name: 'all',

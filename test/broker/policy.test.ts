@@ -1,9 +1,10 @@
 /** decide(): what no rule allows is never granted, rules only add, and every refusal has a code. */
+import { volumeNamed } from '../support/broker-fixtures.ts'
 import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { decide, visible } from '../../src/broker/policy.ts'
-import type { Policy, Tenant, Volume } from '../../src/broker/types.ts'
+import type { Policy, Tenant } from '../../src/broker/types.ts'
 import * as any from '../support/broker-arbitraries.ts'
 
 const test = suite('policy')
@@ -104,21 +105,7 @@ const tenant: Tenant = {
   labels: {},
   locality: undefined,
 }
-const volume: Volume = {
-  name: 'alpha',
-  kind: 'directory',
-  backing: '/srv/alpha',
-  class: {
-    name: 'fast',
-    latencyP99Us: undefined,
-    throughputMiBps: undefined,
-    durability: undefined,
-    locality: undefined,
-  },
-  labels: {},
-  modes: ['ro', 'rw'],
-  draining: false,
-}
+const volume = volumeNamed('alpha', '/srv/alpha')
 const rule: Policy = {
   name: 'rule',
   tenants: ['acme'],

@@ -1,4 +1,5 @@
 /** A broker over a fresh database, with fake mounts: tenants acme and bolt, volumes data and logs. */
+import { volumeNamed } from './broker-fixtures.ts'
 import { mkdtempSync, mkdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -60,22 +61,7 @@ export class BrokerWorld {
   volume(name: string, change: Partial<Volume> = {}): Volume {
     const backing = path.join(this.scratch, name)
     mkdirSync(backing, { recursive: true })
-    return {
-      name,
-      kind: 'directory',
-      backing,
-      class: {
-        name: 'fast',
-        latencyP99Us: undefined,
-        throughputMiBps: undefined,
-        durability: undefined,
-        locality: undefined,
-      },
-      labels: {},
-      modes: ['ro', 'rw'],
-      draining: false,
-      ...change,
-    }
+    return volumeNamed(name, backing, change)
   }
 
   async configure(policies = [policyNamed('all')], names = ['data', 'logs']) {

@@ -1,4 +1,5 @@
 /** A broker with its endpoints on real sockets, fake mounts below: tenants acme and bolt. */
+import { volumeNamed } from './broker-fixtures.ts'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { openBroker } from '../../src/broker/index.ts'
@@ -81,21 +82,7 @@ export class Endpoints implements AsyncDisposable {
   volume(name: string): Volume {
     const backing = path.join(this.scratch, 'volumes', name)
     mkdirSync(backing, { recursive: true })
-    return {
-      name,
-      kind: 'directory',
-      backing,
-      class: {
-        name: 'fast',
-        latencyP99Us: undefined,
-        throughputMiBps: undefined,
-        durability: undefined,
-        locality: undefined,
-      },
-      labels: { kind: name },
-      modes: ['ro', 'rw'],
-      draining: false,
-    }
+    return volumeNamed(name, backing, { labels: { kind: name } })
   }
 
   async add(tenant: Tenant): Promise<void> {
