@@ -52,6 +52,9 @@ export interface Launched {
   readonly socketFd: number
   /** The program itself. Rejects when it never came to life. */
   readonly process: Promise<NativeProcess>
+  /** Kills what was started. Until `process` is known this is the only way: killed alone, bubblewrap may
+   * leave a child behind that waits for its word for ever. */
+  kill(): void
 }
 
 export interface Program {
@@ -124,15 +127,26 @@ export function launch(program: Program): Launched {
       stdio: ['ignore', program.stdout, program.stderr, workerEnd, 'pipe'],
       env: program.jail === 'bubblewrap' ? {} : { ...ENVIRONMENT, LD_LIBRARY_PATH: '' },
       cwd: '/',
+      detached: true, // a process group of its own
     })
     const found = findProcess(child, program)
     found.catch(() => undefined) // whoever wants to know asks
-    return { child, socketFd, process: found }
+    return { child, socketFd, process: found, kill: () => killGroup(child) }
   } catch (error) {
     closeSync(socketFd)
     throw error
   } finally {
     closeSync(workerEnd)
+  }
+}
+
+function killGroup({ pid, exitCode, signalCode }: ChildProcess): void {
+  // Once it was waited for, the number may be another's.
+  if (pid === undefined || exitCode !== null || signalCode !== null) return
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }
 

@@ -71,7 +71,7 @@ async function probe(): Promise<string> {
   }
   const { child, socketFd } = launched
   closeSync(socketFd)
-  const timer = setTimeout(() => child.kill('SIGKILL'), PROBE_MS)
+  const timer = setTimeout(() => launched.kill(), PROBE_MS)
   let output = ''
   child.stdout?.on('data', (data: Buffer) => (output += data.toString()))
   child.stderr?.on('data', (data: Buffer) => (output += data.toString()))

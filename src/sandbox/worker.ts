@@ -331,7 +331,7 @@ export class Worker {
 
   #signal(): void {
     // The program itself; bubblewrap notices and ends. Before it is known, bubblewrap takes it along.
-    if (this.#process === undefined) this.#launched.child.kill('SIGKILL')
+    if (this.#process === undefined) this.#launched.kill()
     else this.#process.kill()
   }
 

@@ -85,6 +85,6 @@ export function fake(scenario: Scenario): Launch {
       child.once('exit', () => peer.channel.close())
       void scenario(peer)
       const process = Promise.resolve(new addon.sandbox.Process(child.pid, 0))
-      return { child, socketFd, process }
+      return { child, socketFd, process, kill: () => void child.kill('SIGKILL') }
     })
 }
