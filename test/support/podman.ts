@@ -1,0 +1,122 @@
+/**
+ * A podman of a test's own: its storage, its configuration, a root filesystem of busybox. Containers run
+ * as root of the host in a mount namespace whose propagation is kept, so that mounts of a daemon outside
+ * are seen in them. Everything is ended and removed by `close`.
+ */
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { access, constants, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { readMountTable } from '../../src/file-server/mount-table.ts'
+import { canMount, exit, type Finished } from './cli.ts'
+
+const BUSYBOX = '/bin/busybox'
+const DEADLINE_MS = 60_000
+/** On a machine of both versions podman takes the second cgroup tree for the only one. */
+const BEFORE =
+  'if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; exec podman "$@"'
+/** What podman asks for by itself can be above what the test may have. */
+const RUN = ['--network=none', '--ulimit=nofile=1024:1024', '--ulimit=nproc=4096:4096']
+
+/** False, with a visible word, where there is none; a failure where containers are required. */
+export async function canRunContainers(what: string): Promise<boolean> {
+  if (!(await canMount(what))) return false
+  const found = await Promise.all([
+    ...['/usr/bin/podman', BUSYBOX].map((file) =>
+      access(file, constants.X_OK).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  ])
+  if (found.every(Boolean)) return true
+  if (process.env['REQUIRE_CONTAINERS'] === '1')
+    throw new Error(`${what} need podman, crun and busybox-static`)
+  console.log(`SKIP ${what}: they need podman, crun and busybox-static`)
+  return false
+}
+
+export class Podman {
+  readonly scratch: string
+  readonly rootfs: string
+  readonly #children = new Set<ChildProcess>()
+
+  private constructor(scratch: string) {
+    this.scratch = scratch
+    this.rootfs = path.join(scratch, 'rootfs')
+  }
+
+  /** `plugins`: names of volume plugins and their sockets. */
+  static async create(plugins: Readonly<Record<string, string>> = {}): Promise<Podman> {
+    const podman = new Podman(await mkdtemp(path.join(tmpdir(), 'insitu-podman-')))
+    for (const folder of ['bin', 'proc', 'sys', 'dev', 'etc', 'tmp', 'run'])
+      await mkdir(path.join(podman.rootfs, folder), { recursive: true })
+    await cp(BUSYBOX, path.join(podman.rootfs, 'bin/busybox'))
+    for (const applet of ['sh', 'ls', 'cat', 'sleep', 'wget', 'nc', 'tail'])
+      await symlink('busybox', path.join(podman.rootfs, 'bin', applet))
+    const lines = Object.entries(plugins).map(([name, socket]) => `${name} = "${socket}"`)
+    await writeFile(
+      podman.configuration,
+      [
+        ...['[containers]', 'init = false', '[engine]', 'cgroup_manager = "cgroupfs"'],
+        ...['events_logger = "none"', '[engine.volume_plugins]', ...lines, ''],
+      ].join('\n'),
+    )
+    return podman
+  }
+
+  get configuration(): string {
+    return path.join(this.scratch, 'containers.conf')
+  }
+
+  async podman(args: readonly string[]): Promise<Finished> {
+    const { command, all, env } = this.commandOf(args)
+    return await new Promise((resolve) => {
+      execFile(command, all, { timeout: DEADLINE_MS, cwd: '/', env }, (error, stdout, stderr) => {
+        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null
+        resolve({ code, stdout, stderr })
+      })
+    })
+  }
+
+  /** `podman run --rm` of a shell script. */
+  async run(options: readonly string[], script: string): Promise<Finished> {
+    return await this.podman(this.#runArguments(options, script))
+  }
+
+  /** A container that goes on; ended by `close` at the latest. */
+  start(options: readonly string[], script: string): ChildProcess {
+    const { command, all, env } = this.commandOf(this.#runArguments(options, script))
+    const child = spawn(command, all, { cwd: '/', env, stdio: ['pipe', 'pipe', 'inherit'] })
+    this.#children.add(child)
+    return child
+  }
+
+  /** As it is called, for who has another use of it. */
+  commandOf(args: readonly string[]) {
+    const own = ['--root', path.join(this.scratch, 'root')]
+    own.push('--runroot', path.join(this.scratch, 'runroot'), '--tmpdir')
+    own.push(path.join(this.scratch, 'tmp'), '--log-level', 'error')
+    return {
+      command: 'unshare',
+      all: ['-m', '--propagation', 'unchanged', 'sh', '-c', BEFORE, 'sh', ...own, ...args],
+      env: { ...process.env, CONTAINERS_CONF: this.configuration },
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.podman(['rm', '--all', '--force', '--time', '0'])
+    const ended = [...this.#children].map(exit)
+    for (const child of this.#children) child.kill('SIGKILL')
+    await Promise.all(ended)
+    const left = (await readMountTable()).map(({ mountPoint }) => mountPoint)
+    for (const place of left.toReversed())
+      if (place.startsWith(`${this.scratch}/`))
+        await new Promise((resolve) => execFile('umount', ['-l', place], resolve))
+    await rm(this.scratch, { recursive: true, force: true })
+  }
+
+  #runArguments(options: readonly string[], script: string): string[] {
+    return ['run', '--rm', ...RUN, ...options, '--rootfs', this.rootfs, 'sh', '-c', script]
+  }
+}
