@@ -148,6 +148,12 @@ export class GrantBroker {
     return this.volumes().filter(({ volume }) => visible(tenant, volume, policies.all()))
   }
 
+  /** The grant that stands at a path of the tenant's and came with that key. */
+  standing(tenant: string, at: string, key: string): GrantReport | undefined {
+    const entry = this.#context.table.at(tenant, at)
+    return entry?.requestKey === key ? toReport(entry) : undefined
+  }
+
   // ---- for an operator -----------------------------------------------------------------------
 
   grants(tenant?: string): GrantReport[] {

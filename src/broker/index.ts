@@ -2,6 +2,7 @@
 import { chmod } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import path from 'node:path'
+import type { FastifyInstance } from 'fastify'
 import { makeDirectories } from '../config/directories.ts'
 import { adminSocket, tenantEndpoint } from '../config/paths.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -9,11 +10,14 @@ import { GrantBroker } from './broker.ts'
 import { createAdminApi } from './http/admin-api.ts'
 import { isOperator, mayUse, type Peer } from './http/peer.ts'
 import { listen } from './http/endpoint.ts'
+import { createPluginApi } from './http/plugin-api.ts'
 import { createTenantApi, type TenantApi } from './http/tenant-api.ts'
 import { Metrics } from './metrics.ts'
+import { PluginVolumes } from './plugin/volumes.ts'
 import type {
   Broker,
   BrokerConfiguration,
+  PluginEndpoint,
   Reconciliation,
   TenantAdministration,
   TenantCompute,
@@ -71,7 +75,8 @@ class ServedBroker implements Broker {
   readonly #owners = new WeakMap<IncomingMessage, string>()
   readonly #outsiders = new Map<string, number>()
   #api: TenantApi | undefined
-  #closeAdmin: (() => Promise<void>) | undefined
+  /** Of the endpoints that are the machine's. */
+  readonly #closers: (() => Promise<void>)[] = []
 
   constructor(broker: GrantBroker, { runtimeDirectory }: BrokerOptions) {
     this.#broker = broker
@@ -136,17 +141,31 @@ class ServedBroker implements Broker {
   async serveAdmin(administration: TenantAdministration): Promise<void> {
     const broker = this.#broker
     const app = await createAdminApi({ broker, administration, metrics: this.#metrics })
-    this.#closeAdmin = await listen({
-      socket: adminSocket(this.#runtimeDirectory),
+    await this.#listenForOperator(adminSocket(this.#runtimeDirectory), app)
+  }
+
+  async servePlugin({ socket, tenant }: PluginEndpoint): Promise<void> {
+    const volumes = new PluginVolumes(this.#broker, tenant)
+    this.#closers.push(() => Promise.resolve(volumes.close()))
+    await volumes.tidy()
+    const app = await createPluginApi(volumes, this.#broker.log)
+    await makeDirectories(path.dirname(socket), 0o755)
+    await this.#listenForOperator(socket, app)
+  }
+
+  async #listenForOperator(socket: string, app: FastifyInstance): Promise<void> {
+    const close = await listen({
+      socket,
       mode: 0o600,
       admit: (peer) => (isOperator(peer) ? undefined : "this is the operator's"),
       onRefused: (peer, reason) => this.#refused(peer, undefined, reason),
       handle: (request, response) => app.routing(request, response),
     })
+    this.#closers.push(close)
   }
 
   async close(): Promise<void> {
-    await this.#closeAdmin?.()
+    await Promise.all(this.#closers.splice(0).map((close) => close()))
     await Promise.all([...this.#endpoints.values()].map((endpoint) => endpoint.close()))
     this.#endpoints.clear()
     this.#broker.close()

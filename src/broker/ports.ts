@@ -82,6 +82,13 @@ export interface BrokerConfiguration {
   readonly policies: readonly Policy[]
 }
 
+/** The volume plugin of a container engine, for root alone. */
+export interface PluginEndpoint {
+  readonly socket: string
+  /** Whose volumes they are that do not say; undefined: they have to. */
+  readonly tenant: string | undefined
+}
+
 /** What was done so that mounts and table agree; one sentence each in `actions`. */
 export interface Reconciliation {
   readonly restored: number
@@ -107,6 +114,8 @@ export interface Broker {
   removeTenant(name: string, options: { readonly forget: boolean }): Promise<void>
   /** The admin socket. */
   serveAdmin(administration: TenantAdministration): Promise<void>
+  /** The socket of the volume plugin; once tenants are served. */
+  servePlugin(endpoint: PluginEndpoint): Promise<void>
   /** Ends endpoints; what is mounted stays until its server goes. */
   close(): Promise<void>
 }

@@ -19,6 +19,9 @@ export function checkFile(file: File, complain: Complain, names: Names): void {
   checkIds(file, complain)
   checkPlaces(file, complain)
   checkPolicies(file, complain, names)
+  const { tenant } = file.plugin ?? {}
+  if (tenant !== undefined && !names.tenants.has(tenant))
+    complain(['plugin', 'tenant'], `there is no tenant ${tenant} in this file`)
   checkLimits(file.limits, ['limits'], complain)
   for (const [name, { limits }] of Object.entries(file.tenants ?? {}))
     checkLimits(limits, ['tenants', name, 'limits'], complain)

@@ -9,6 +9,7 @@ import { parseDuration, parseSize } from './units.ts'
 const MiB = 1024 * 1024
 const DEFAULT_STATE = '/var/lib/insitu'
 const DEFAULT_RUNTIME = '/run/insitu'
+const DEFAULT_PLUGIN_SOCKET = '/run/docker/plugins/insitu.sock'
 const DEFAULT_WORKERS = 4
 const DEFAULT_THREADS = 4
 const DEFAULT_MAX_GRANTS = 64
@@ -23,6 +24,10 @@ export function convert(file: File): ServeConfiguration {
     threads: file.threads ?? DEFAULT_THREADS,
     limits,
     bounds,
+    plugin: file.plugin && {
+      socket: file.plugin.socket ?? DEFAULT_PLUGIN_SOCKET,
+      tenant: file.plugin.tenant,
+    },
     tenants: Object.entries(file.tenants ?? {}).map(([name, tenant]): DeclaredTenant => ({
       name,
       ids: rangeOf(tenant.ids),

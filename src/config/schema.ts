@@ -246,6 +246,30 @@ export const FileSchema = Type.Object(
     threads: Type.Optional(
       count({ default: '4', description: 'Of each mount; each may block in its backing.' }, 2, 16),
     ),
+    plugin: Type.Optional(
+      Type.Object(
+        {
+          socket: Type.Optional(
+            text('^/[^\\u0000]{1,106}$', 'an absolute path of at most 107 bytes', {
+              default: '/run/docker/plugins/insitu.sock',
+              description: 'For root alone; Docker finds the default by itself.',
+            }),
+          ),
+          tenant: Type.Optional(
+            name({
+              default: 'none',
+              description: 'Whose volumes they are without -o tenant=NAME.',
+            }),
+          ),
+        },
+        {
+          ...closed,
+          expects: 'a socket, a tenant, or {}',
+          default: 'not served',
+          description: 'The volume plugin for Docker and podman.',
+        },
+      ),
+    ),
     limits: Type.Optional(Limits({ description: 'Of each tenant that does not say otherwise.' })),
     tenants: Type.Optional(named(TenantSchema, { description: 'Who is served.' })),
     volumes: Type.Optional(named(VolumeSchema, { description: 'What can be granted.' })),

@@ -1,4 +1,5 @@
 /** `insitu.yaml` as the daemon uses it. */
+import type { PluginEndpoint } from '../broker/ports.ts'
 import type { Policy, Tenant, Volume } from '../broker/types.ts'
 import type { RunLimits } from '../sandbox/types.ts'
 import type { ComputeLimits } from './limits.ts'
@@ -22,6 +23,8 @@ export interface ServeConfiguration {
   /** Of tenants that the API makes. */
   readonly limits: RunLimits
   readonly bounds: ComputeLimits
+  /** undefined: none is served. */
+  readonly plugin: PluginEndpoint | undefined
   readonly tenants: readonly DeclaredTenant[]
   readonly volumes: readonly Volume[]
   readonly policies: readonly Policy[]

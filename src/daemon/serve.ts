@@ -2,6 +2,7 @@
 import { mkdir, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { makeDirectories } from '../config/directories.ts'
 import { SANDBOX_POOL } from '../config/limits.ts'
 import type { ServeConfiguration } from '../config/served.ts'
@@ -70,6 +71,7 @@ async function assemble(
   await broker.configure(configuration)
   await tenants.start(configuration.tenants)
   await broker.serveAdmin(tenants)
+  if (configuration.plugin !== undefined) await broker.servePlugin(configuration.plugin)
   warnWithoutJail(jail, log).catch((error: unknown) => log.error({ err: error }, 'the sandbox'))
 
   let current = configuration
@@ -98,8 +100,8 @@ async function assemble(
 
 /** What stands under everything else. */
 function refuseUnchangeable(before: ServeConfiguration, after: ServeConfiguration): void {
-  for (const key of ['state', 'runtime', 'workers', 'threads'] as const) {
-    if (before[key] === after[key]) continue
+  for (const key of ['state', 'runtime', 'workers', 'threads', 'plugin'] as const) {
+    if (isDeepStrictEqual(before[key], after[key])) continue
     throw new Error(`${key} cannot change while the daemon runs: restart it`)
   }
 }

@@ -1,5 +1,5 @@
 /**
- * A podman of a test's own: its storage, its configuration, a root filesystem of busybox. Containers run
+ * A podman of a test's own: its storage, its configuration, an image of busybox. Containers run
  * as root of the host in a mount namespace whose propagation is kept, so that mounts of a daemon outside
  * are seen in them. Everything is ended and removed by `close`.
  */
@@ -7,10 +7,12 @@ import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { access, constants, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { promisify } from 'node:util'
 import { readMountTable } from '../../src/file-server/mount-table.ts'
 import { canMount, exit, type Finished } from './cli.ts'
 
 const BUSYBOX = '/bin/busybox'
+const IMAGE = 'localhost/busybox'
 const DEADLINE_MS = 60_000
 /** On a machine of both versions podman takes the second cgroup tree for the only one. */
 const BEFORE =
@@ -38,22 +40,15 @@ export async function canRunContainers(what: string): Promise<boolean> {
 
 export class Podman {
   readonly scratch: string
-  readonly rootfs: string
   readonly #children = new Set<ChildProcess>()
 
   private constructor(scratch: string) {
     this.scratch = scratch
-    this.rootfs = path.join(scratch, 'rootfs')
   }
 
   /** `plugins`: names of volume plugins and their sockets. */
   static async create(plugins: Readonly<Record<string, string>> = {}): Promise<Podman> {
     const podman = new Podman(await mkdtemp(path.join(tmpdir(), 'insitu-podman-')))
-    for (const folder of ['bin', 'proc', 'sys', 'dev', 'etc', 'tmp', 'run'])
-      await mkdir(path.join(podman.rootfs, folder), { recursive: true })
-    await cp(BUSYBOX, path.join(podman.rootfs, 'bin/busybox'))
-    for (const applet of ['sh', 'ls', 'cat', 'sleep', 'wget', 'nc', 'tail'])
-      await symlink('busybox', path.join(podman.rootfs, 'bin', applet))
     const lines = Object.entries(plugins).map(([name, socket]) => `${name} = "${socket}"`)
     await writeFile(
       podman.configuration,
@@ -62,6 +57,7 @@ export class Podman {
         ...['events_logger = "none"', '[engine.volume_plugins]', ...lines, ''],
       ].join('\n'),
     )
+    await podman.#makeImage()
     return podman
   }
 
@@ -86,10 +82,26 @@ export class Podman {
 
   /** A container that goes on; ended by `close` at the latest. */
   start(options: readonly string[], script: string): ChildProcess {
-    const { command, all, env } = this.commandOf(this.#runArguments(options, script))
+    const { command, all, env } = this.commandOf(
+      this.#runArguments(['--interactive', ...options], script),
+    )
     const child = spawn(command, all, { cwd: '/', env, stdio: ['pipe', 'pipe', 'inherit'] })
     this.#children.add(child)
     return child
+  }
+
+  /** Not `--rootfs`: with that podman 4.3 never unmounts its volumes. */
+  async #makeImage(): Promise<void> {
+    const rootfs = path.join(this.scratch, 'rootfs')
+    for (const folder of ['bin', 'proc', 'sys', 'dev', 'etc', 'tmp', 'run'])
+      await mkdir(path.join(rootfs, folder), { recursive: true })
+    await cp(BUSYBOX, path.join(rootfs, 'bin/busybox'))
+    for (const applet of ['sh', 'ls', 'cat', 'sleep', 'wget', 'nc', 'tail'])
+      await symlink('busybox', path.join(rootfs, 'bin', applet))
+    const archive = `${rootfs}.tar`
+    await promisify(execFile)('tar', ['-C', rootfs, '-cf', archive, '.'])
+    const { code, stderr } = await this.podman(['import', '--quiet', archive, IMAGE])
+    if (code !== 0) throw new Error(`no image: ${stderr}`)
   }
 
   /** As it is called, for who has another use of it. */
@@ -117,6 +129,6 @@ export class Podman {
   }
 
   #runArguments(options: readonly string[], script: string): string[] {
-    return ['run', '--rm', ...RUN, ...options, '--rootfs', this.rootfs, 'sh', '-c', script]
+    return ['run', '--rm', ...RUN, ...options, IMAGE, 'sh', '-c', script]
   }
 }

@@ -16,6 +16,8 @@ export type AuditAction =
   | 'policy-remove'
   | 'tenant-add'
   | 'tenant-remove'
+  | 'plugin-create'
+  | 'plugin-remove'
 
 export type AuditOutcome = 'done' | 'refused' | 'failed'
 

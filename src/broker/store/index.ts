@@ -1,16 +1,19 @@
 /** The broker's state: one file, its tables. */
+import { readFileSync } from 'node:fs'
 import { Audit } from './audit.ts'
 import { Catalog } from './catalog.ts'
 import { Connection } from './connection.ts'
 import { GrantsTable } from './grants-table.ts'
 import { IdempotencyKeys } from './idempotency.ts'
 import { MIGRATIONS } from './migrations.ts'
+import { PluginVolumesTable } from './plugin-volumes.ts'
 
 export class Store {
   readonly grants: GrantsTable
   readonly catalog: Catalog
   readonly keys: IdempotencyKeys
   readonly audit: Audit
+  readonly plugin: PluginVolumesTable
   readonly #connection: Connection
 
   /** StoreError: busy, full, corrupt, written by a newer version. */
@@ -20,6 +23,7 @@ export class Store {
     this.catalog = new Catalog(this.#connection)
     this.keys = new IdempotencyKeys(this.#connection)
     this.audit = new Audit(this.#connection)
+    this.plugin = new PluginVolumesTable(this.#connection, bootId())
   }
 
   transaction<T>(work: () => T): T {
@@ -36,4 +40,9 @@ export class Store {
   close(): void {
     this.#connection.close()
   }
+}
+
+/** Another one after each start of the machine. */
+function bootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
 }

@@ -53,4 +53,12 @@ export const MIGRATIONS: readonly string[] = [
    CREATE TRIGGER audit_is_never_removed BEFORE DELETE ON audit
      WHEN OLD.id > (SELECT seq FROM sqlite_sequence WHERE name = 'audit') - 1000000
      BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;`,
+
+  `CREATE TABLE plugin_volumes (name TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
+   CREATE TABLE plugin_mounts (
+     volume TEXT NOT NULL,
+     id TEXT NOT NULL,
+     boot_id TEXT NOT NULL,
+     PRIMARY KEY (volume, id)
+   ) STRICT;`,
 ]
