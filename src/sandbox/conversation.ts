@@ -29,14 +29,13 @@ export async function compile(
   library: Uint8Array | undefined,
   meanwhile?: () => void,
 ): Promise<Compiled> {
-  worker.send({
-    type: 'load',
-    programBytes: source.length,
-    libraryBytes: library?.length ?? -1,
-  })
-  for (const bytes of library === undefined ? [source] : [source, library])
-    for (let at = 0; at < bytes.length; at += TAIL_BYTES)
-      worker.send({ type: 'bytes' }, bytes.subarray(at, at + TAIL_BYTES))
+  const bytes = library === undefined ? source : Buffer.concat([source, library])
+  worker.send(
+    { type: 'load', programBytes: source.length, libraryBytes: library?.length ?? -1 },
+    bytes.subarray(0, TAIL_BYTES),
+  )
+  for (let at = TAIL_BYTES; at < bytes.length; at += TAIL_BYTES)
+    worker.send({ type: 'bytes' }, bytes.subarray(at, at + TAIL_BYTES))
   meanwhile?.()
   const { message } = await worker.next()
   if (message.type !== 'compiled') throw worker.violation(`${message.type} came, not compiled`)

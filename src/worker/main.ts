@@ -35,11 +35,13 @@ async function warmUp(limits: RunLimits): Promise<void> {
   warm.dispose()
 }
 
-async function serve({ message }: Received): Promise<void> {
+async function serve({ message, tail }: Received): Promise<void> {
   switch (message.type) {
     case 'load': {
-      const program = receiveBytes(message.programBytes)
-      const library = message.libraryBytes < 0 ? undefined : receiveBytes(message.libraryBytes)
+      const { programBytes, libraryBytes } = message
+      const bytes = receiveBytes(programBytes + Math.max(libraryBytes, 0), tail)
+      const program = bytes.subarray(0, programBytes)
+      const library = libraryBytes < 0 ? undefined : bytes.subarray(programBytes)
       const error = clip(slot.compile(program, library))
       runnable = error === undefined
       send({ type: 'compiled', error, retire: slot.poisoned() })
@@ -71,9 +73,11 @@ async function serve({ message }: Received): Promise<void> {
   }
 }
 
-function receiveBytes(sizeBytes: number): Uint8Array {
+/** `first`: what came with the announcement. */
+function receiveBytes(sizeBytes: number, first: Buffer): Buffer {
+  if (first.length === sizeBytes) return first
   const bytes = Buffer.allocUnsafe(sizeBytes)
-  for (let at = 0; at < sizeBytes;) {
+  for (let at = first.copy(bytes); at < sizeBytes;) {
     const { message, tail } = receive()
     if (message.type !== 'bytes' || tail.length === 0) throw new Error('bytes are missing')
     at += tail.copy(bytes, at)

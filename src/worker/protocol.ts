@@ -4,7 +4,7 @@
  *
  *     worker                               daemon
  *     ready                             →
- *                                       ←  load, bytes…          a program, and a library or none
+ *                                       ←  load, bytes…          a program, and a library or none after it
  *                                       ←  run                    perhaps before the next answer
  *     compiled                          →
  *     open | stat | list | next | spool →  one at a time
@@ -39,6 +39,7 @@ export type Kind = 'file' | 'directory' | 'symlink' | 'other'
 
 export type ToWorker =
   | {
+      /** The frame's tail is the first of the bytes. */
       readonly type: 'load'
       readonly programBytes: number
       /** -1: there is no library. */

@@ -173,20 +173,15 @@ class IsolateSlot implements GuestSlot {
     return stripped.code === text ? plain : this.#compileText(stripped.code, asLibrary)
   }
 
-  /** A script if it parses as one, else a module. */
+  /** A script if it parses as one, else a module; in one call, as each costs a tenth of a millisecond. */
   #compileText(text: string, asLibrary: boolean): Place | undefined {
-    const asScript = this.#compileAs(text, false, asLibrary)
-    if (asScript === undefined) return undefined
-    const asModule = this.#compileAs(text, true, asLibrary)
-    if (asModule === undefined) return undefined
-    return MODULE_SYNTAX.test(asScript.message) ? asModule : asScript
-  }
-
-  #compileAs(text: string, asModule: boolean, asLibrary: boolean): Place | undefined {
-    const found: unknown = this.#compile.applySync(undefined, [text, asModule, asLibrary], {
+    const found: unknown = this.#compile.applySync(undefined, [text, asLibrary], {
       timeout: this.#limits.wallMs,
     })
-    return found === '' ? undefined : asPlace(found)
+    if (found === '') return undefined
+    const { script, module } = parsed(found)
+    const asScript = asPlace(script)
+    return MODULE_SYNTAX.test(asScript.message) ? asPlace(module) : asScript
   }
 
   async run(
@@ -254,12 +249,14 @@ function plainError(name: string, message: string): GuestError {
 /** What the isolate says about itself is checked like anything else from there. */
 function parsed(value: unknown): Record<string, unknown> {
   try {
-    const object: unknown = typeof value === 'string' ? JSON.parse(value) : undefined
-    if (typeof object === 'object' && object !== null) return object as Record<string, unknown>
+    return fields(typeof value === 'string' ? JSON.parse(value) : undefined)
   } catch {
-    // Falls through to an empty one.
+    return {}
   }
-  return {}
+}
+
+function fields(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
 }
 
 function text(value: unknown, otherwise: string, bound: number): string {
@@ -271,7 +268,7 @@ function place(value: unknown): number | undefined {
 }
 
 function asPlace(value: unknown): Place {
-  const { message, line, column } = parsed(value)
+  const { message, line, column } = fields(value)
   return {
     message: text(message, 'it does not compile', 4_100).replace(/^Uncaught (SyntaxError: )?/, ''),
     line: place(line),

@@ -2,7 +2,14 @@
  * The first module of every isolate. The worker's trusted half calls `install` once, `compile` for
  * each source, `run` and then, when the microtasks have run dry, `finish`. All give strings.
  */
-import { type Bounds, type HostCallList, type Natives, connect, natives } from './border.ts'
+import {
+  type Bounds,
+  type CompileFailure,
+  type HostCallList,
+  type Natives,
+  connect,
+  natives,
+} from './border.ts'
 import { setClock } from './clock.ts'
 import { describeFailure, runtimeFailure } from './failure.ts'
 import { InputDirectory } from './files.ts'
@@ -22,12 +29,20 @@ export function install(
   installGlobals(globalThis, new InputDirectory(''))
 }
 
-/** JSON of what does not compile: {message, line, column}; '' if all is well. */
-export function compile(source: string, asModule: boolean, asLibrary: boolean): string {
-  const found = natives.compileProgram(source, asModule, asLibrary)
-  if (found === undefined) return ''
-  const { 0: name, 1: message, 2: line, 3: column } = found
-  return stringifyJson(record({ name, message, line, column }))
+/**
+ * '' if it parses as a script, or else as a module. Otherwise JSON of what is wrong with it as each of
+ * the two: {script, module}.
+ */
+export function compile(source: string, asLibrary: boolean): string {
+  const script = natives.compileProgram(source, false, asLibrary)
+  if (script === undefined) return ''
+  const module = natives.compileProgram(source, true, asLibrary)
+  if (module === undefined) return ''
+  return stringifyJson(record({ script: placeOf(script), module: placeOf(module) }))
+}
+
+function placeOf({ 1: message, 2: line, 3: column }: CompileFailure): object {
+  return record({ message, line, column })
 }
 
 function fail(error: unknown): void {
