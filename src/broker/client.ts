@@ -1,8 +1,9 @@
 /**
- * `insitu/client`: the tenant's API in TypeScript, over its socket. Types come from the same schemas that
+ * `insitu/client`: the tenant's API in TypeScript, over its socket or HTTPS. Types come from the same schemas that
  * the endpoint checks and describes itself by.
  */
 import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpsRequest, type RequestOptions } from 'node:https'
 import type { Static } from 'typebox'
 import type * as schemas from './http/schemas.ts'
 
@@ -45,12 +46,31 @@ export interface CallOptions {
 /** An answer of more than that, other than a result, is none of ours. */
 const MAX_JSON_BYTES = 64 * 1024 * 1024
 
-export class InsituClient {
-  readonly #socketPath: string
+/** HTTPS, with what `insitu tenant cert` made; all PEM. */
+export interface HttpsTarget {
+  /** As `https://127.0.0.1:8443`. */
+  readonly url: string
+  readonly ca: string | Buffer
+  readonly cert: string | Buffer
+  readonly key: string | Buffer
+}
 
-  /** Where the tenant's directory is in this container. */
-  constructor(socketPath = '/run/insitu/api.sock') {
-    this.#socketPath = socketPath
+export class InsituClient {
+  readonly #target: RequestOptions
+  readonly #request: typeof httpRequest
+
+  /** Where the tenant's socket is in this container, or its HTTPS. */
+  constructor(target: string | HttpsTarget = '/run/insitu/api.sock') {
+    if (typeof target === 'string') {
+      this.#target = { socketPath: target }
+      this.#request = httpRequest
+      return
+    }
+    const { url, ...credentials } = target
+    const { hostname, port } = new URL(url)
+    const host = hostname.replace(/^\[|\]$/g, '')
+    this.#target = { ...credentials, host, port, agent: false, minVersion: 'TLSv1.3' }
+    this.#request = httpsRequest
   }
 
   async volumes(): Promise<TenantVolume[]> {
@@ -114,9 +134,9 @@ export class InsituClient {
     const { body, headers = {}, signal } = options
     const text = body === undefined ? undefined : JSON.stringify(body)
     return new Promise((resolve, reject) => {
-      const call = httpRequest(
+      const call = this.#request(
         {
-          socketPath: this.#socketPath,
+          ...this.#target,
           path,
           method: options.method ?? (text === undefined ? 'GET' : 'POST'),
           headers: {

@@ -1,15 +1,17 @@
 /** The broker: grants, their policy and state, and the endpoints of tenants and operator. */
 import { chmod } from 'node:fs/promises'
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import path from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import { makeDirectories } from '../config/directories.ts'
 import { adminSocket, tenantEndpoint } from '../config/paths.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { GrantBroker } from './broker.ts'
+import { NOBODY } from './context.ts'
 import { createAdminApi } from './http/admin-api.ts'
-import { isOperator, mayUse, type Peer } from './http/peer.ts'
+import { isOperator, mayUse } from './http/peer.ts'
 import { listen } from './http/endpoint.ts'
+import { listenHttps, type HttpsServer } from './http/https-endpoint.ts'
 import { createPluginApi } from './http/plugin-api.ts'
 import { createTenantApi, type TenantApi } from './http/tenant-api.ts'
 import { Metrics } from './metrics.ts'
@@ -17,12 +19,15 @@ import { PluginVolumes } from './plugin/volumes.ts'
 import type {
   Broker,
   BrokerConfiguration,
+  HttpsEndpoint,
   PluginEndpoint,
   Reconciliation,
   TenantAdministration,
   TenantCompute,
   TenantMount,
 } from './ports.ts'
+import type { Actor } from './store/audit.ts'
+import { Certificates } from './tls/certificates.ts'
 import type { Tenant } from './types.ts'
 
 export interface BrokerOptions {
@@ -70,17 +75,20 @@ class ServedBroker implements Broker {
   readonly #broker: GrantBroker
   readonly #runtimeDirectory: string
   readonly #metrics: Metrics
+  readonly #certificates: Certificates
   readonly #endpoints = new Map<string, Endpoint>()
   /** Whose endpoint a request came to. */
   readonly #owners = new WeakMap<IncomingMessage, string>()
   readonly #outsiders = new Map<string, number>()
   #api: TenantApi | undefined
+  #https: HttpsServer | undefined
   /** Of the endpoints that are the machine's. */
   readonly #closers: (() => Promise<void>)[] = []
 
-  constructor(broker: GrantBroker, { runtimeDirectory }: BrokerOptions) {
+  constructor(broker: GrantBroker, { stateDirectory, runtimeDirectory }: BrokerOptions) {
     this.#broker = broker
     this.#runtimeDirectory = runtimeDirectory
+    this.#certificates = new Certificates(broker, stateDirectory)
     this.#metrics = new Metrics(() => ({
       ...broker.counts(),
       listeners: this.#api?.streams.size ?? 0,
@@ -115,14 +123,16 @@ class ServedBroker implements Broker {
       socket: path.join(directory, API_SOCKET),
       mode: 0o666, // who may is decided by the kernel's word at each connection
       admit: (peer) => (mayUse(peer, tenant) ? undefined : "this endpoint is another tenant's"),
-      onRefused: (peer, reason) => this.#refused(peer, name, reason),
-      handle: (request, response) => {
-        this.#owners.set(request, name)
-        this.#api?.app.routing(request, response)
-      },
+      onRefused: (peer, reason) => this.#refused(peer, name, peer.command, reason),
+      handle: (request, response) => this.#route(name, request, response),
     })
     this.#endpoints.set(name, { tenant, compute, close })
     return report
+  }
+
+  #route(tenant: string, request: IncomingMessage, response: ServerResponse): void {
+    this.#owners.set(request, tenant)
+    this.#api?.app.routing(request, response)
   }
 
   describeTenant(tenant: Tenant): void {
@@ -135,12 +145,16 @@ class ServedBroker implements Broker {
     this.#api?.streams.close(name)
     this.#api?.rate.forget(name)
     await endpoint?.close()
+    this.#https?.drop(name, undefined)
     await this.#broker.removeTenant(name, options)
+    if (options.forget) this.#certificates.forget(name)
   }
 
   async serveAdmin(administration: TenantAdministration): Promise<void> {
     const broker = this.#broker
-    const app = await createAdminApi({ broker, administration, metrics: this.#metrics })
+    const metrics = this.#metrics
+    const certificates = this.#certificates
+    const app = await createAdminApi({ broker, administration, metrics, certificates })
     await this.#listenForOperator(adminSocket(this.#runtimeDirectory), app)
   }
 
@@ -153,12 +167,27 @@ class ServedBroker implements Broker {
     await this.#listenForOperator(socket, app)
   }
 
+  async serveHttps(endpoint: HttpsEndpoint): Promise<number> {
+    const https = await listenHttps({
+      endpoint,
+      certificates: this.#certificates,
+      tenantOf: (name) => this.#endpoints.get(name)?.tenant,
+      onRefused: ({ tenant, fingerprint, reason }) =>
+        this.#refused(NOBODY, tenant, fingerprint, reason),
+      handle: (tenant, request, response) => this.#route(tenant, request, response),
+    })
+    this.#certificates.onRevoked = (tenant, fingerprint) => https.drop(tenant, fingerprint)
+    this.#https = https
+    this.#closers.push(() => https.close())
+    return https.port
+  }
+
   async #listenForOperator(socket: string, app: FastifyInstance): Promise<void> {
     const close = await listen({
       socket,
       mode: 0o600,
       admit: (peer) => (isOperator(peer) ? undefined : "this is the operator's"),
-      onRefused: (peer, reason) => this.#refused(peer, undefined, reason),
+      onRefused: (peer, reason) => this.#refused(peer, undefined, peer.command, reason),
       handle: (request, response) => app.routing(request, response),
     })
     this.#closers.push(close)
@@ -171,15 +200,26 @@ class ServedBroker implements Broker {
     this.#broker.close()
   }
 
-  #refused(peer: Peer, tenant: string | undefined, reason: string): void {
+  #refused(
+    actor: Actor,
+    tenant: string | undefined,
+    subject: string | undefined,
+    reason: string,
+  ): void {
     this.#metrics.outsider()
     // It may try as often as it likes; the audit is for people.
-    const key = `${peer.uid} ${tenant}`
+    const key = `${actor.uid ?? subject} ${tenant}`
     const now = Date.now()
     if (now - (this.#outsiders.get(key) ?? -Infinity) < OUTSIDER_EVERY_MS) return
     if (this.#outsiders.size >= MAX_OUTSIDERS) this.#outsiders.clear()
     this.#outsiders.set(key, now)
-    const subject = peer.command
-    this.#broker.record({ ...peer, action: 'connect', outcome: 'refused', tenant, subject, reason })
+    this.#broker.record({
+      ...actor,
+      action: 'connect',
+      outcome: 'refused',
+      tenant,
+      subject,
+      reason,
+    })
   }
 }

@@ -89,6 +89,14 @@ export interface PluginEndpoint {
   readonly tenant: string | undefined
 }
 
+/** HTTPS with mutual TLS, for the tenants' API. */
+export interface HttpsEndpoint {
+  /** Address and port; 0 is any. */
+  readonly listen: readonly [host: string, port: number]
+  /** DNS names and addresses of the server's certificate, beside those of the loopback. */
+  readonly names: readonly string[]
+}
+
 /** What was done so that mounts and table agree; one sentence each in `actions`. */
 export interface Reconciliation {
   readonly restored: number
@@ -116,6 +124,8 @@ export interface Broker {
   serveAdmin(administration: TenantAdministration): Promise<void>
   /** The socket of the volume plugin; once tenants are served. */
   servePlugin(endpoint: PluginEndpoint): Promise<void>
+  /** Resolves with the port. */
+  serveHttps(endpoint: HttpsEndpoint): Promise<number>
   /** Ends endpoints; what is mounted stays until its server goes. */
   close(): Promise<void>
 }

@@ -5,6 +5,7 @@ import type { TenantReport } from '../broker/ports.ts'
 import { adminClient, asking, columns, show } from './broker-client.ts'
 import { CliError, EXIT } from './exit.ts'
 import { example } from './options.ts'
+import { addTenantCert } from './tenant-cert.ts'
 
 interface Common {
   readonly json?: true
@@ -80,6 +81,7 @@ export function addTenant(program: Command): void {
       if (found === undefined) throw new CliError(EXIT.failed, `there is no tenant ${name}`)
       show(found, json, () => describe(found))
     })
+  addTenantCert(tenant)
 }
 
 async function listed(): Promise<readonly TenantReport[]> {

@@ -1,5 +1,6 @@
 /** What no schema can say: how the parts of a file fit each other. Pure; nothing on disk is looked at. */
-import { rangeOf } from './converted.ts'
+import { BlockList, isIP } from 'node:net'
+import { addressOf, rangeOf } from './converted.ts'
 import type { File } from './schema.ts'
 import { parseDuration, parseSize } from './units.ts'
 
@@ -19,6 +20,7 @@ export function checkFile(file: File, complain: Complain, names: Names): void {
   checkIds(file, complain)
   checkPlaces(file, complain)
   checkPolicies(file, complain, names)
+  checkHttps(file, complain)
   const { tenant } = file.plugin ?? {}
   if (tenant !== undefined && !names.tenants.has(tenant))
     complain(['plugin', 'tenant'], `there is no tenant ${tenant} in this file`)
@@ -26,6 +28,21 @@ export function checkFile(file: File, complain: Complain, names: Names): void {
   for (const [name, { limits }] of Object.entries(file.tenants ?? {}))
     checkLimits(limits, ['tenants', name, 'limits'], complain)
 }
+
+function checkHttps({ https }: File, complain: Complain): void {
+  if (https === undefined) return
+  const [host, port] = addressOf(https.listen)
+  const key = ['https', 'listen']
+  const version = isIP(host)
+  if (version === 0) complain(key, `${host} is no address`)
+  else if (port < 1 || port > 65_535) complain(key, 'a port is from 1 to 65535')
+  else if (https.beyondLoopback !== true && !LOOPBACK.check(host, `ipv${version as 4 | 6}`))
+    complain(key, 'others than this machine reach it: to want that, add beyondLoopback: true')
+}
+
+const LOOPBACK = new BlockList()
+LOOPBACK.addSubnet('127.0.0.0', 8)
+LOOPBACK.addAddress('::1', 'ipv6')
 
 function checkIds({ tenants = {} }: File, complain: Complain): void {
   const known: { name: string; first: number; count: number }[] = []

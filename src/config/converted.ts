@@ -28,6 +28,10 @@ export function convert(file: File): ServeConfiguration {
       socket: file.plugin.socket ?? DEFAULT_PLUGIN_SOCKET,
       tenant: file.plugin.tenant,
     },
+    https: file.https && {
+      listen: addressOf(file.https.listen),
+      names: file.https.names ?? [],
+    },
     tenants: Object.entries(file.tenants ?? {}).map(([name, tenant]): DeclaredTenant => ({
       name,
       ids: rangeOf(tenant.ids),
@@ -83,6 +87,12 @@ function policyOf(name: string, policy: NonNullable<File['policies']>[string]): 
 export function rangeOf(text: string | number): { first: number; count: number } {
   const [first = NaN, last = first] = String(text).split('-').map(Number)
   return { first, count: last - first + 1 }
+}
+
+/** `127.0.0.1:8443`, `[::1]:8443`. */
+export function addressOf(text: string): [host: string, port: number] {
+  const at = text.lastIndexOf(':')
+  return [text.slice(0, at).replace(/^\[|\]$/g, ''), Number(text.slice(at + 1))]
 }
 
 function runLimits(given: FileLimits | undefined, standard: RunLimits): RunLimits {

@@ -270,6 +270,35 @@ export const FileSchema = Type.Object(
         },
       ),
     ),
+    https: Type.Optional(
+      Type.Object(
+        {
+          listen: text(
+            '^([0-9.]{7,15}|\\[[0-9a-fA-F:]{2,39}\\]):[0-9]{1,5}$',
+            'an address and a port, as 127.0.0.1:8443 or [::1]:8443',
+            { description: 'One port for all tenants.' },
+          ),
+          beyondLoopback: Type.Optional(
+            flag({
+              default: 'false',
+              description: 'May the address be another one than the loopback’s?',
+            }),
+          ),
+          names: Type.Optional(
+            list(text('^[A-Za-z0-9][A-Za-z0-9.:-]{0,252}$', 'a DNS name or an address', {}), {
+              default: '[]',
+              description: 'Of the server, beside localhost, its addresses and TENANT.localhost.',
+            }),
+          ),
+        },
+        {
+          ...closed,
+          expects: 'an address to listen at',
+          default: 'not served',
+          description: 'The tenants’ API with TLS, for clients with a certificate.',
+        },
+      ),
+    ),
     limits: Type.Optional(Limits({ description: 'Of each tenant that does not say otherwise.' })),
     tenants: Type.Optional(named(TenantSchema, { description: 'Who is served.' })),
     volumes: Type.Optional(named(VolumeSchema, { description: 'What can be granted.' })),

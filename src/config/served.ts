@@ -1,5 +1,5 @@
 /** `insitu.yaml` as the daemon uses it. */
-import type { PluginEndpoint } from '../broker/ports.ts'
+import type { HttpsEndpoint, PluginEndpoint } from '../broker/ports.ts'
 import type { Policy, Tenant, Volume } from '../broker/types.ts'
 import type { RunLimits } from '../sandbox/types.ts'
 import type { ComputeLimits } from './limits.ts'
@@ -25,6 +25,8 @@ export interface ServeConfiguration {
   readonly bounds: ComputeLimits
   /** undefined: none is served. */
   readonly plugin: PluginEndpoint | undefined
+  /** undefined: none is served. */
+  readonly https: HttpsEndpoint | undefined
   readonly tenants: readonly DeclaredTenant[]
   readonly volumes: readonly Volume[]
   readonly policies: readonly Policy[]

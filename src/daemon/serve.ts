@@ -72,6 +72,7 @@ async function assemble(
   await tenants.start(configuration.tenants)
   await broker.serveAdmin(tenants)
   if (configuration.plugin !== undefined) await broker.servePlugin(configuration.plugin)
+  if (configuration.https !== undefined) await broker.serveHttps(configuration.https)
   warnWithoutJail(jail, log).catch((error: unknown) => log.error({ err: error }, 'the sandbox'))
 
   let current = configuration
@@ -100,7 +101,7 @@ async function assemble(
 
 /** What stands under everything else. */
 function refuseUnchangeable(before: ServeConfiguration, after: ServeConfiguration): void {
-  for (const key of ['state', 'runtime', 'workers', 'threads', 'plugin'] as const) {
+  for (const key of ['state', 'runtime', 'workers', 'threads', 'plugin', 'https'] as const) {
     if (isDeepStrictEqual(before[key], after[key])) continue
     throw new Error(`${key} cannot change while the daemon runs: restart it`)
   }

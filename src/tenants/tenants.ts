@@ -45,10 +45,11 @@ export class Tenants implements TenantAdministration {
 
   /** Starts all, and goes on with what a crash interrupted. One that fails is tried again later. */
   async start(declared: readonly TenantDefinition[]): Promise<void> {
-    const { store, log } = this.#options
+    const { store, broker, log } = this.#options
     for (const { tenant, removing } of store.list()) {
       if (removing === undefined) continue
       log.info({ tenant: tenant.name }, 'goes on removing a tenant')
+      await broker.removeTenant(tenant.name, { forget: true })
       await this.#clear(tenant.name, removing.purge)
       store.delete(tenant.name)
     }

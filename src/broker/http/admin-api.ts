@@ -6,7 +6,9 @@ import type { GrantBroker } from '../broker.ts'
 import { BrokerError } from '../broker-error.ts'
 import type { Metrics } from '../metrics.ts'
 import type { TenantAdministration } from '../ports.ts'
+import type { Certificates } from '../tls/certificates.ts'
 import { addAdminPolicies, addAdminVolumes } from './admin-catalog.ts'
+import { addCertificates } from './admin-certificates.ts'
 import { createApp } from './app.ts'
 import { HTTP_BOUNDS } from './bounds.ts'
 import { peerOfRequest } from './endpoint.ts'
@@ -17,6 +19,7 @@ export interface AdminApiOptions {
   readonly broker: GrantBroker
   readonly administration: TenantAdministration
   readonly metrics: Metrics
+  readonly certificates: Certificates
 }
 
 const ByName = Type.Object({ name: schemas.Name }, { additionalProperties: false })
@@ -30,6 +33,7 @@ export async function createAdminApi(options: AdminApiOptions): Promise<FastifyI
   })
   addHealth(app, options)
   addTenants(app, options)
+  addCertificates(app, options)
   addAdminVolumes(app, options)
   addAdminPolicies(app, options)
   addGrants(app, options)

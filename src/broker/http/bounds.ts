@@ -4,6 +4,7 @@ export const HTTP_BOUNDS = {
   bodyBytes: 64 * 1024, // a mount request with a path of 4 KiB and many labels fits well
   computeBodyBytes: 2.5 * 1024 * 1024, // a program of 1 MiB, as JSON, and parameters
   connections: 128, // of a tenant; more are refused by the kernel's queue
+  httpsConnections: 1_024, // of all tenants, with those whose handshake is not done yet
   outsiders: 32, // connections that are told 403 at a time
   refusedMs: 1_000, // for an outsider to read why
   headersMs: 5_000, // a slow client is cut off

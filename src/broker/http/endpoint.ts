@@ -1,19 +1,27 @@
 /**
- * One Unix socket: who may connect is decided by the kernel's word at the connection, before anything of
- * it is read. All endpoints of one kind share one application.
+ * Who may connect is decided before anything of a connection is read: at a Unix socket by the kernel's
+ * word, at HTTPS by the certificate. All endpoints of one kind share one application.
  */
 import { chmod, rm } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http'
 import type { Socket } from 'node:net'
 import { BrokerError } from '../broker-error.ts'
 import { HTTP_BOUNDS } from './bounds.ts'
 import { peerOf, type Peer } from './peer.ts'
 import { rawProblem } from './problem.ts'
 
+export type Handle = (request: IncomingMessage, response: ServerResponse) => void
+
 export interface EndpointOptions {
   readonly socket: string
   readonly mode: number
-  readonly handle: (request: IncomingMessage, response: ServerResponse) => void
+  readonly handle: Handle
   /** A sentence: why not. */
   readonly admit: (peer: Peer) => string | undefined
   readonly onRefused: (peer: Peer, reason: string) => void
@@ -31,23 +39,35 @@ export function peerOfRequest({ socket }: IncomingMessage): Peer {
   return peer
 }
 
-/** Resolves once it listens, with what ends it. */
-export async function listen(options: EndpointOptions): Promise<() => Promise<void>> {
-  const { socket } = options
-  if (Buffer.byteLength(socket) > MAX_SOCKET_BYTES)
-    throw new Error(`the path of a socket is at most ${MAX_SOCKET_BYTES} bytes: ${socket}`)
-  await rm(socket, { force: true }) // a crash left it behind
-  const server = createServer({
-    requestTimeout: HTTP_BOUNDS.requestMs,
-    headersTimeout: HTTP_BOUNDS.headersMs,
-    keepAliveTimeout: HTTP_BOUNDS.idleMs,
-    connectionsCheckingInterval: 1_000,
-    maxHeaderSize: 16 * 1024,
-  })
+/** For every HTTP server of ours. */
+export const SERVER_OPTIONS = {
+  requestTimeout: HTTP_BOUNDS.requestMs,
+  headersTimeout: HTTP_BOUNDS.headersMs,
+  keepAliveTimeout: HTTP_BOUNDS.idleMs,
+  connectionsCheckingInterval: 1_000,
+  maxHeaderSize: 16 * 1024,
+} as const satisfies ServerOptions
+
+export interface Admitted {
+  readonly peer: Peer
+  /** Connections of one are counted together. */
+  readonly of: string
+}
+
+export interface Guard<S extends Socket> {
+  /** When a connection is ready to be read: `secureConnection` with TLS. */
+  readonly event: 'connection' | 'secureConnection'
+  /** Throws when the connection is gone. */
+  readonly admit: (connection: S) => Admitted | BrokerError
+  readonly handle: Handle
+}
+
+export function guard<S extends Socket>(server: Server, { event, admit, handle }: Guard<S>): void {
   server.maxRequestsPerSocket = HTTP_BOUNDS.requestsPerSocket
-  let [insiders, outsiders] = [0, 0]
+  const insiders = new Map<string, number>()
+  let outsiders = 0
   // Before HTTP's own listener, so that nothing of an outsider reaches the parser.
-  server.prependListener('connection', (connection: Socket) => {
+  server.prependListener(event, (connection: S) => {
     const refuse = (error: BrokerError): void => {
       connection.on('error', () => undefined)
       if (outsiders >= HTTP_BOUNDS.outsiders) return void connection.destroy()
@@ -58,26 +78,28 @@ export async function listen(options: EndpointOptions): Promise<() => Promise<vo
       connection.once('end', () => connection.destroy())
       connection.end(rawProblem(error))
     }
-    let peer: Peer
+    let admitted: Admitted | BrokerError
     try {
-      peer = peerOf(connection)
+      admitted = admit(connection)
     } catch {
       return void connection.destroy()
     }
-    const reason = options.admit(peer)
-    if (reason !== undefined) {
-      options.onRefused(peer, reason)
-      return refuse(new BrokerError('forbidden', reason))
-    }
-    if (insiders >= HTTP_BOUNDS.connections)
+    if (admitted instanceof BrokerError) return refuse(admitted)
+    const { peer, of } = admitted
+    const count = insiders.get(of) ?? 0
+    if (count >= HTTP_BOUNDS.connections)
       return refuse(new BrokerError('too-many-requests', 'there are too many connections'))
-    insiders += 1
-    connection.once('close', () => (insiders -= 1))
+    insiders.set(of, count + 1)
+    connection.once('close', () => {
+      const left = (insiders.get(of) ?? 1) - 1
+      if (left === 0) insiders.delete(of)
+      else insiders.set(of, left)
+    })
     peers.set(connection, peer)
   })
   server.on('request', (request, response) => {
     // An outsider's request can have been parsed already.
-    if (peers.has(request.socket)) options.handle(request, response)
+    if (peers.has(request.socket)) handle(request, response)
   })
   server.on('clientError', (error: NodeJS.ErrnoException, connection: Socket) => {
     if (error.code === 'ECONNRESET' || !connection.writable || !peers.has(connection))
@@ -86,6 +108,26 @@ export async function listen(options: EndpointOptions): Promise<() => Promise<vo
     const code = large ? 'too-large' : 'bad-request'
     connection.end(rawProblem(new BrokerError(code, 'this is no request')))
     connection.setTimeout(1_000, () => connection.destroy())
+  })
+}
+
+/** Resolves once it listens, with what ends it. */
+export async function listen(options: EndpointOptions): Promise<() => Promise<void>> {
+  const { socket } = options
+  if (Buffer.byteLength(socket) > MAX_SOCKET_BYTES)
+    throw new Error(`the path of a socket is at most ${MAX_SOCKET_BYTES} bytes: ${socket}`)
+  await rm(socket, { force: true }) // a crash left it behind
+  const server = createServer(SERVER_OPTIONS)
+  guard(server, {
+    event: 'connection',
+    admit: (connection: Socket) => {
+      const peer = peerOf(connection)
+      const reason = options.admit(peer)
+      if (reason === undefined) return { peer, of: socket }
+      options.onRefused(peer, reason)
+      return new BrokerError('forbidden', reason)
+    },
+    handle: options.handle,
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)

@@ -18,6 +18,8 @@ export type AuditAction =
   | 'tenant-remove'
   | 'plugin-create'
   | 'plugin-remove'
+  | 'certificate-issue'
+  | 'certificate-revoke'
 
 export type AuditOutcome = 'done' | 'refused' | 'failed'
 

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { Audit } from './audit.ts'
 import { Catalog } from './catalog.ts'
+import { CertificatesTable } from './certificates.ts'
 import { Connection } from './connection.ts'
 import { GrantsTable } from './grants-table.ts'
 import { IdempotencyKeys } from './idempotency.ts'
@@ -13,6 +14,7 @@ export class Store {
   readonly catalog: Catalog
   readonly keys: IdempotencyKeys
   readonly audit: Audit
+  readonly certificates: CertificatesTable
   readonly plugin: PluginVolumesTable
   readonly #connection: Connection
 
@@ -23,6 +25,7 @@ export class Store {
     this.catalog = new Catalog(this.#connection)
     this.keys = new IdempotencyKeys(this.#connection)
     this.audit = new Audit(this.#connection)
+    this.certificates = new CertificatesTable(this.#connection)
     this.plugin = new PluginVolumesTable(this.#connection, bootId())
   }
 

@@ -61,4 +61,13 @@ export const MIGRATIONS: readonly string[] = [
      boot_id TEXT NOT NULL,
      PRIMARY KEY (volume, id)
    ) STRICT;`,
+
+  `CREATE TABLE certificates (
+     fingerprint TEXT PRIMARY KEY,
+     tenant TEXT NOT NULL,
+     issued_at_ms INTEGER NOT NULL,
+     expires_at_ms INTEGER NOT NULL,
+     revoked_at_ms INTEGER
+   ) STRICT;
+   CREATE INDEX certificates_by_tenant ON certificates (tenant, issued_at_ms);`,
 ]
