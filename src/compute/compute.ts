@@ -49,7 +49,7 @@ export interface ComputeOptions {
   readonly bounds?: ComputeLimits
   readonly tenant: string
   readonly log: Log
-  readonly store?: StoreOptions
+  readonly store?: Partial<StoreOptions>
 }
 
 /** How long a start waits for stored results, so that those of a few programs are there at once. */
@@ -88,7 +88,10 @@ export class ProgramEngine implements Compute {
       log.warn({ err: error }, 'the last runs could not be recorded'),
     )
     try {
-      const store = new ResultsStore(path.join(stateDirectory, 'results'), this.#options.store)
+      const store = new ResultsStore(path.join(stateDirectory, 'results'), {
+        bytes: this.#bounds.storedBytes,
+        ...this.#options.store,
+      })
       const engine: Engine = {
         volume,
         fileServer,

@@ -10,12 +10,14 @@ import { hash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { DEFAULT_COMPUTE_LIMITS } from '../config/limits.ts'
 import { errnoOf } from '../errors.ts'
 import type { DirectoryKey, PublishedResult } from '../file-server/types.ts'
 import type { RunResult } from '../sandbox/types.ts'
 import { decodeManifest, encodeManifest, MANIFEST_NAME, type Manifest } from './manifest.ts'
 import { isWhole, promptFiles, writeResults, type StoreFiles } from './result-files.ts'
 import { runError, RunError } from './run-error.ts'
+import { setBytes, StoredBytes } from './stored-bytes.ts'
 
 export interface StoredSet {
   readonly folder: string
@@ -25,13 +27,19 @@ export interface StoredSet {
 export interface StoreOptions {
   readonly files: StoreFiles
   readonly spares: number
+  /** Of all sets together. */
+  readonly bytes: number
 }
 
 /**
  * Making a file or folder is the dearest call by far (on a well-filled ext4 a millisecond, thirty
  * times a write), so a few empty sets are made ahead, while nobody waits.
  */
-const DEFAULTS: StoreOptions = { files: promptFiles, spares: 4 }
+const DEFAULTS: StoreOptions = {
+  files: promptFiles,
+  spares: 4,
+  bytes: DEFAULT_COMPUTE_LIMITS.storedBytes,
+}
 
 /** What nobody waits for is done once the answer that was just stored has been read. */
 export const TIDY_DELAY_MS = 5
@@ -47,6 +55,8 @@ export class ResultsStore {
   readonly #root: string
   readonly #files: StoreFiles
   readonly #sparesBound: number
+  readonly #stored: StoredBytes
+  readonly #evictions = new Set<Promise<void>>()
   readonly #spares: string[] = []
   #refilling: Promise<void> | undefined
   #temporaries = 0
@@ -55,6 +65,7 @@ export class ResultsStore {
     this.#root = root
     this.#files = options.files ?? DEFAULTS.files
     this.#sparesBound = options.spares ?? DEFAULTS.spares
+    this.#stored = new StoredBytes(options.bytes ?? DEFAULTS.bytes, (folder) => this.#evict(folder))
   }
 
   /** Makes the store, and removes what an earlier process left half done. */
@@ -68,18 +79,29 @@ export class ResultsStore {
   /** Resolves when nothing is written any more that nobody waits for. */
   async close(): Promise<void> {
     await this.#refilling
+    await Promise.all(this.#evictions)
   }
 
   /** Whether the files of a set are where they were stored; somebody may have cleared the store. */
   has({ folder }: Pick<StoredSet, 'folder'>): boolean {
+    this.#stored.use(folder)
     return existsSync(folder)
   }
 
-  /** Stores the results of a set whole or not at all; a RunError says why it could not. */
+  /**
+   * Stores the results of a set whole or not at all; a RunError says why it could not. Sets that were
+   * asked for longest ago make room; they are computed again when somebody asks.
+   */
   async write(
     results: readonly RunResult[],
     describe: (results: readonly PublishedResult[]) => Manifest,
   ): Promise<StoredSet> {
+    const sizeBytes = setBytes(results.map(byteCount))
+    if (sizeBytes > this.#stored.bound)
+      throw runError(
+        'store',
+        `the results take ${sizeBytes} bytes, and all results together may take ${this.#stored.bound}; emit less, or have the bound raised`,
+      )
     if (!existsSync(path.join(this.#root, INCOMING))) await this.#makeAnew()
     const spare = this.#spares.pop()
     const incoming = spare ?? this.#temporary()
@@ -92,6 +114,7 @@ export class ResultsStore {
       const manifest = describe(published)
       const folder = this.#folder(manifest.key, manifest.version)
       await this.#place(incoming, folder)
+      this.#stored.add(folder, sizeBytes)
       return { folder, manifest }
     } catch (error) {
       await this.#files.rm(incoming, { recursive: true, force: true }).catch(() => undefined)
@@ -172,15 +195,19 @@ export class ResultsStore {
     if (manifest.bootId !== BOOT_ID)
       for (const result of manifest.results)
         if (!(await isWhole(path.join(folder, result.name), result, this.#files))) return undefined
+    this.#stored.add(folder, Math.min(setBytes(manifest.results), this.#stored.bound))
     return { folder, manifest }
   }
 
   async remove(key: DirectoryKey, version: number): Promise<void> {
-    await this.#discard(this.#folder(key, version))
+    const folder = this.#folder(key, version)
+    this.#stored.remove(folder)
+    await this.#discard(folder)
   }
 
   /** All sets of a directory. */
   async removeAll(key: DirectoryKey): Promise<void> {
+    for (const version of await this.versions(key)) this.#stored.remove(this.#folder(key, version))
     await this.#discard(this.#directory(key))
   }
 
@@ -190,6 +217,14 @@ export class ResultsStore {
     for (const key of keys) known.add(directoryName(key))
     for (const name of await this.#files.readdir(this.#root))
       if (!known.has(name)) await this.#discard(path.join(this.#root, name))
+  }
+
+  #evict(folder: string): void {
+    // What cannot be removed now is an orphan that the next start removes, or a later version replaces.
+    const eviction = this.#discard(folder)
+      .catch(() => undefined)
+      .finally(() => this.#evictions.delete(eviction))
+    this.#evictions.add(eviction)
   }
 
   /** Gone from its place at once; the bytes follow. */
@@ -216,6 +251,10 @@ export class ResultsStore {
   #folder(key: DirectoryKey, version: number): string {
     return path.join(this.#directory(key), String(version))
   }
+}
+
+function byteCount(result: RunResult): { sizeBytes: number } {
+  return 'bytes' in result ? { sizeBytes: result.bytes.length } : result.spool
 }
 
 /** Keys may be longer than a file name can be, and may differ in case alone. */

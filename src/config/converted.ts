@@ -119,6 +119,7 @@ function computeLimits(given: FileLimits | undefined, standard: ComputeLimits): 
     programs: given?.programs ?? standard.programs,
     concurrentRuns: given?.concurrentRuns ?? standard.concurrentRuns,
     queuedRuns: given?.queuedRuns ?? standard.queuedRuns,
+    storedBytes: given?.stored === undefined ? standard.storedBytes : size(given.stored),
   }
 }
 

@@ -21,12 +21,14 @@ export interface ComputeLimits {
   readonly programs: number
   readonly concurrentRuns: number
   readonly queuedRuns: number
+  readonly storedBytes: number
 }
 
 export const DEFAULT_COMPUTE_LIMITS: ComputeLimits = {
   programs: 100_000, // each holds about a kilobyte in memory
   concurrentRuns: 3, // one fewer than workers: a program compiles at once while others run
   queuedRuns: 10_000, // of each user: a script may attach to every directory of a large tree at once
+  storedBytes: 4_096 * MiB, // whoever attaches everywhere cannot fill the disk of all
 }
 
 /** Seeds the guests' randomness, so that `insitu run` and a mount give the same bytes. */

@@ -109,6 +109,12 @@ const Limits = (told: Told) =>
           description: 'Runs that wait, of each of its users.',
         }),
       ),
+      stored: Type.Optional(
+        size({
+          default: formatSize(compute.storedBytes),
+          description: 'Results that are kept; the longest unused are computed again.',
+        }),
+      ),
     },
     { ...closed, expects: 'limits', ...told },
   )

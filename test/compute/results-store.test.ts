@@ -5,13 +5,14 @@ import os from 'node:os'
 import path from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { DEFAULT_RUN_LIMITS } from '../../src/config/limits.ts'
+import { DEFAULT_COMPUTE_LIMITS, DEFAULT_RUN_LIMITS } from '../../src/config/limits.ts'
 import { decodeManifest, encodeManifest, type Manifest } from '../../src/compute/manifest.ts'
 import { readResult } from '../../src/compute/result-files.ts'
-import { ResultsStore } from '../../src/compute/results-store.ts'
+import { ResultsStore, type StoredSet } from '../../src/compute/results-store.ts'
+import { setBytes } from '../../src/compute/stored-bytes.ts'
 import type { RunResult } from '../../src/sandbox/types.ts'
 import { FailingFiles } from '../support/failing-files.ts'
-import { text } from '../support/fake-sandbox.ts'
+import { type Guest, text } from '../support/fake-sandbox.ts'
 import { Bench, errnoOf } from './bench.ts'
 
 const test = suite('compute: results store')
@@ -139,6 +140,59 @@ test('a name that leaves the folder is refused, whoever let it through', () =>
     const twice = store.write([text('a', ''), text('a', '')], () => MANIFEST)
     assert.match(await twice.then(String, String), /name of a result/)
   }))
+
+test('the sets that were asked for longest ago make room for a new one', () =>
+  inScratch(async (folder) => {
+    const bytes = 3 * setBytes([{ sizeBytes: 5_000 }])
+    const store = new ResultsStore(folder, { spares: 0, bytes })
+    await store.open()
+    const write = (version: number, sizeBytes: number): Promise<StoredSet> =>
+      store.write([text('x', 'x'.repeat(sizeBytes))], (results) => ({
+        ...MANIFEST,
+        version,
+        results,
+      }))
+    const one = await write(1, 5_000)
+    const two = await write(2, 5_000)
+    await write(3, 5_000)
+    assert.ok(store.has(one))
+    await write(4, 5_000)
+    await store.close()
+    assert.equal(await store.versions('k'), [4, 3, 1])
+    assert.not.ok(store.has(two))
+    await store.removeAll('k')
+    for (const version of [5, 6, 7]) await write(version, 5_000)
+    await store.close()
+    assert.equal(await store.versions('k'), [7, 6, 5], 'what was removed takes no room')
+    assert.match(await write(8, bytes).then(String, String), /may take 49152; emit less/)
+    assert.equal(await store.versions('k'), [7, 6, 5], 'what finds no room takes none from others')
+  }))
+
+test('results that had to make room are computed again when they are asked for', async () => {
+  const runs: string[] = []
+  const emitting =
+    (name: string): Guest =>
+    async () => {
+      runs.push(name)
+      return [text('result', name)]
+    }
+  const bounds = { ...DEFAULT_COMPUTE_LIMITS, storedBytes: setBytes([{ sizeBytes: 1 }]) }
+  const bench = await Bench.make({ a: emitting('a'), b: emitting('b') }, { bounds })
+  const above = await bench.volume.keyOf('')
+  const below = bench.key
+  for (const [name, key] of [
+    ['a', below],
+    ['b', above],
+  ] as const) {
+    bench.key = key
+    await bench.stage(name)
+    assert.is(await bench.look(), name)
+  }
+  bench.key = below
+  assert.is(await bench.look(), 'a')
+  assert.equal(runs, ['a', 'b', 'a'])
+  await bench.end()
+})
 
 test('versions are listed newest first; what is not whole is not loaded', () =>
   inScratch(async (folder) => {

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { DEFAULT_COMPUTE_LIMITS } from '../../src/config/limits.ts'
 import { Scheduler } from '../../src/compute/scheduler.ts'
 import { text } from '../support/fake-sandbox.ts'
 import { Bench, door, errnoOf, until } from './bench.ts'
@@ -92,7 +93,7 @@ test('over the queue is EAGAIN with a status, and the next look may do', async (
         return [text('result', 'ok')]
       },
     },
-    { bounds: { programs: 10, concurrentRuns: 1, queuedRuns: 0 } },
+    { bounds: { ...DEFAULT_COMPUTE_LIMITS, concurrentRuns: 1, queuedRuns: 0 } },
   )
   await bench.stage('slow')
   const other = await bench.volume.keyOf('')
@@ -121,7 +122,7 @@ test('a look takes its queued run before those that nobody waits for', async () 
         return [text('result', '')]
       },
     },
-    { bounds: { programs: 10, concurrentRuns: 1, queuedRuns: 10 } },
+    { bounds: { ...DEFAULT_COMPUTE_LIMITS, concurrentRuns: 1, queuedRuns: 10 } },
   )
   const root = { uid: 0, gid: 0, groups: [] }
   for (const name of ['1', '2', '3']) {
