@@ -4,7 +4,17 @@
  * are seen in them. Everything is ended and removed by `close`.
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
-import { access, constants, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import {
+  access,
+  chmod,
+  constants,
+  cp,
+  mkdir,
+  mkdtemp,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -12,13 +22,13 @@ import { readMountTable } from '../../src/file-server/mount-table.ts'
 import { canMount, exit, type Finished } from './cli.ts'
 
 const BUSYBOX = '/bin/busybox'
-const IMAGE = 'localhost/busybox'
+export const IMAGE = 'localhost/busybox'
 const DEADLINE_MS = 60_000
 /** On a machine of both versions podman takes the second cgroup tree for the only one. */
 const BEFORE =
   'if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; exec podman "$@"'
 /** What podman asks for by itself can be above what the test may have. */
-const RUN = ['--network=none', '--ulimit=nofile=1024:1024', '--ulimit=nproc=4096:4096']
+const LIMITS = 'default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]'
 
 /** False, with a visible word, where there is none; a failure where containers are required. */
 export async function canRunContainers(what: string): Promise<boolean> {
@@ -46,18 +56,21 @@ export class Podman {
     this.scratch = scratch
   }
 
-  /** `plugins`: names of volume plugins and their sockets. */
-  static async create(plugins: Readonly<Record<string, string>> = {}): Promise<Podman> {
+  /** `plugins`: names of volume plugins and their sockets. `programs` of the host are in the image too. */
+  static async create(
+    plugins: Readonly<Record<string, string>> = {},
+    programs: readonly string[] = [],
+  ): Promise<Podman> {
     const podman = new Podman(await mkdtemp(path.join(tmpdir(), 'insitu-podman-')))
     const lines = Object.entries(plugins).map(([name, socket]) => `${name} = "${socket}"`)
     await writeFile(
       podman.configuration,
       [
-        ...['[containers]', 'init = false', '[engine]', 'cgroup_manager = "cgroupfs"'],
+        ...['[containers]', LIMITS, '[engine]', 'cgroup_manager = "cgroupfs"'],
         ...['events_logger = "none"', '[engine.volume_plugins]', ...lines, ''],
       ].join('\n'),
     )
-    await podman.#makeImage()
+    await podman.#makeImage(programs)
     return podman
   }
 
@@ -91,17 +104,33 @@ export class Podman {
   }
 
   /** Not `--rootfs`: with that podman 4.3 never unmounts its volumes. */
-  async #makeImage(): Promise<void> {
+  async #makeImage(programs: readonly string[]): Promise<void> {
     const rootfs = path.join(this.scratch, 'rootfs')
     for (const folder of ['bin', 'proc', 'sys', 'dev', 'etc', 'tmp', 'run'])
       await mkdir(path.join(rootfs, folder), { recursive: true })
     await cp(BUSYBOX, path.join(rootfs, 'bin/busybox'))
-    for (const applet of ['sh', 'ls', 'cat', 'sleep', 'wget', 'nc', 'tail'])
+    for (const applet of ['sh', 'ls', 'cat', 'cp', 'sleep', 'wget', 'nc', 'tail'])
       await symlink('busybox', path.join(rootfs, 'bin', applet))
+    for (const file of await withLibraries(programs)) {
+      await mkdir(path.join(rootfs, path.dirname(file)), { recursive: true })
+      await cp(file, path.join(rootfs, file), { dereference: true })
+    }
+    await chmod(path.join(rootfs, 'tmp'), 0o1777)
     const archive = `${rootfs}.tar`
     await promisify(execFile)('tar', ['-C', rootfs, '-cf', archive, '.'])
     const { code, stderr } = await this.podman(['import', '--quiet', archive, IMAGE])
     if (code !== 0) throw new Error(`no image: ${stderr}`)
+  }
+
+  /** A folder with a `podman` that is this one, for the path of a script. */
+  async wrapper(): Promise<string> {
+    const bin = path.join(this.scratch, 'bin')
+    await mkdir(bin, { recursive: true })
+    const { command, all } = this.commandOf([])
+    const words = [command, ...all].map((word) => `'${word}'`).join(' ')
+    const script = `#!/bin/sh\nCONTAINERS_CONF=${this.configuration} PATH=/usr/bin:/bin exec ${words} "$@"\n`
+    await writeFile(path.join(bin, 'podman'), script, { mode: 0o755 })
+    return bin
   }
 
   /** As it is called, for who has another use of it. */
@@ -129,6 +158,16 @@ export class Podman {
   }
 
   #runArguments(options: readonly string[], script: string): string[] {
-    return ['run', '--rm', ...RUN, ...options, IMAGE, 'sh', '-c', script]
+    return ['run', '--rm', '--network=none', ...options, IMAGE, 'sh', '-c', script]
   }
+}
+
+/** With what the dynamic linker loads for them. */
+async function withLibraries(programs: readonly string[]): Promise<string[]> {
+  const all = new Set(programs)
+  for (const program of programs) {
+    const { stdout } = await promisify(execFile)('ldd', [program])
+    for (const [, file = ''] of stdout.matchAll(/(\/\S+) \(0x/g)) all.add(file)
+  }
+  return [...all]
 }
