@@ -1,6 +1,7 @@
 #include <napi.h>
 
 #include "broker/peer_cred.h"
+#include "containers/binding.h"
 #include "file-server/binding.h"
 #include "file-server/virtual_binding.h"
 #include "file-server/volume_binding.h"
@@ -15,6 +16,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   insitu::register_volume(env, exports);
   insitu::register_sandbox(env, exports);
   insitu::register_broker(env, exports);
+  insitu::register_containers(env, exports);
   insitu::register_service(env, exports);
   return exports;
 }

@@ -17,6 +17,7 @@
         "addon.cc",
         "broker/peer_cred.cc",
         "common/async_pool.cc",
+        "containers/binding.cc",
         "file-server/admission.cc",
         "file-server/attribute_ops.cc",
         "file-server/attributes.cc",

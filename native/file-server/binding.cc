@@ -46,7 +46,8 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
     const auto options = info[0].As<Napi::Object>();
     SessionOptions session_options;
     session_options.backing = text(options, "backing");
-    session_options.mount_point = text(options, "mountPoint");
+    if (options.Get("mountPoint").IsString())
+      session_options.mount_point = text(options, "mountPoint");
     session_options.exclusive = boolean(options, "exclusive");
     session_options.allow_other = boolean(options, "allowOther");
     session_options.list_reserved = boolean(options, "listReserved");
@@ -112,6 +113,10 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
     out.Set("passthroughReason", protocol.passthrough_reason);
     out.Set("maxWriteBytes", protocol.max_write_bytes);
     out.Set("threads", session_->threads());
+    if (session_->detached_root() >= 0) {
+      out.Set("detachedRoot", session_->detached_root());
+      out.Set("device", session_->device_number());
+    }
     return out;
   }
 

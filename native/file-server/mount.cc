@@ -4,7 +4,9 @@
 #include <spawn.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <linux/mount.h>
 #include <linux/openat2.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -183,6 +185,37 @@ UniqueFd mount_fuse(const MountRequest& request) {
               MS_NOSUID | MS_NODEV, options.c_str()) < 0)
     throw failure(errno, "mount " + request.mount_point);
   return device;
+}
+
+DetachedMount mount_detached(const MountRequest& request) {
+  DetachedMount mount{UniqueFd(::open("/dev/fuse", O_RDWR | O_CLOEXEC)), {}};
+  if (!mount.device) throw failure(errno, "open /dev/fuse");
+  const UniqueFd context(static_cast<int>(::syscall(SYS_fsopen, "fuse", FSOPEN_CLOEXEC)));
+  if (!context) throw failure(errno, "fsopen");
+  const auto set = [&](unsigned command, const char* key, const char* value) {
+    if (::syscall(SYS_fsconfig, context.get(), command, key, value, 0) != 0)
+      throw failure(errno, std::string("fsconfig ") + (key ? key : "create"));
+  };
+  set(FSCONFIG_SET_STRING, "source", request.source.c_str());
+  set(FSCONFIG_SET_STRING, "subtype", "insitu");
+  set(FSCONFIG_SET_STRING, "fd", std::to_string(mount.device.get()).c_str());
+  set(FSCONFIG_SET_STRING, "rootmode", "40000");
+  set(FSCONFIG_SET_STRING, "user_id", "0");
+  set(FSCONFIG_SET_STRING, "group_id", "0");
+  set(FSCONFIG_SET_FLAG, "default_permissions", nullptr);
+  if (request.allow_other) set(FSCONFIG_SET_FLAG, "allow_other", nullptr);
+  set(FSCONFIG_CMD_CREATE, nullptr, nullptr);
+  mount.root.reset(static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC,
+                                              MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)));
+  if (!mount.root) throw failure(errno, "fsmount");
+  return mount;
+}
+
+std::string device_of(int fd) {
+  struct statx out{};
+  // What the kernel knows by itself: INIT may not have been answered yet.
+  if (::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &out) != 0) return {};
+  return std::to_string(out.stx_dev_major) + ":" + std::to_string(out.stx_dev_minor);
 }
 
 std::string mounted_device(const std::string& mount_point) {

@@ -16,6 +16,18 @@ struct MountRequest {
 // through fusermount3. Throws std::system_error.
 UniqueFd mount_fuse(const MountRequest& request);
 
+struct DetachedMount {
+  UniqueFd device;  // its first message will be INIT
+  UniqueFd root;    // O_PATH; the mount goes with it, and what was cloned of it stays
+};
+
+// A mount that is attached nowhere; trees of it can be cloned for others' namespaces, again and again.
+// Root only. `mount_point` counts for nothing. Throws std::system_error.
+DetachedMount mount_detached(const MountRequest& request);
+
+// The device ("major:minor") of the mount that `fd` is on. Asks nothing of its server.
+std::string device_of(int fd);
+
 // Paths of mount points hold no links, and none is followed: whoever owns a directory on the way
 // could lead us, who may be root, to a place of his choice by replacing it.
 

@@ -95,6 +95,13 @@ uint64_t Session::served(uint32_t opcode) const {
 }
 
 void Session::start() {
+  if (options_.mount_point.empty()) {
+    // What is shown as its source is read in others' namespaces: nothing of the host's.
+    DetachedMount mount = mount_detached({{}, "insitu", options_.allow_other});
+    detached_root_ = std::move(mount.root);
+    device_number_ = device_of(detached_root_.get());
+    return start_on(std::move(mount.device));
+  }
   UniqueFd device =
       mount_fuse({options_.mount_point, options_.backing, options_.allow_other});
   mounted_ = true;
@@ -193,6 +200,10 @@ void Session::stop() {
     write_back();
     unmount_detached(options_.mount_point, device_number_);
   }
+  if (detached_root_) {
+    write_back();
+    detached_root_.reset();
+  }
   locks_.end();
   if (waiting_) waiting_->interrupt_all();
   // While threads still serve: a notice may wait for a lock that a request holds.
@@ -212,9 +223,11 @@ void Session::stop() {
 void Session::write_back() {
   if (threads_.empty() || (passthrough_.enabled() && !grafts_.any())) return;
   // Somebody may have unmounted us already; another filesystem is not ours to wait for.
-  const UniqueFd mounted = open_mounted(options_.mount_point, device_number_);
-  if (!mounted) return;
-  const UniqueFd root(::openat(mounted.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd mounted =
+      mounted_ ? open_mounted(options_.mount_point, device_number_) : UniqueFd{};
+  const int place = mounted_ ? mounted.get() : detached_root_.get();
+  if (place < 0) return;
+  const UniqueFd root(::openat(place, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (root) ::syncfs(root.get());
 }
 

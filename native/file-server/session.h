@@ -29,7 +29,7 @@ struct SessionState;
 
 struct SessionOptions {
   std::string backing;      // absolute
-  std::string mount_point;  // absolute
+  std::string mount_point;  // absolute; empty: attached nowhere, as `detached_root` is cloned
   bool exclusive = false;
   bool allow_other = false;
   bool list_reserved = false;
@@ -68,6 +68,8 @@ class Session {
   VirtualLayer* virtual_layer() const { return layer_; }
   // Of the mount, "major:minor"; empty when it could not be told.
   const std::string& device_number() const { return device_number_; }
+  // Of a mount that is attached nowhere; -1 of another.
+  int detached_root() const { return detached_root_.get(); }
   GraftTable& grafts() { return grafts_; }
   const GraftTable& grafts() const { return grafts_; }
   InodeTable& inodes() { return *inodes_; }
@@ -123,6 +125,7 @@ class Session {
   std::mutex stop_mutex_;
   bool stopped_ = false;
   bool mounted_ = false;
+  UniqueFd detached_root_;
   std::string device_number_;
 };
 

@@ -5,14 +5,13 @@ import { VfsError } from '../../src/errors.ts'
 import { mountAt, readMountTable } from '../../src/file-server/mount-table.ts'
 import { mountNative } from '../../src/file-server/native.ts'
 import { createLog } from '../../src/telemetry/log.ts'
+import { ContainerMounts } from '../../src/tenants/container-mounts.ts'
 
 const [scratch = ''] = process.argv.slice(2)
 const began = performance.now()
 const mountPoint = `${scratch}/mount`
 const log = createLog({ level: 'error', human: true, fd: 2 })
-const server = await mountNative({
-  backing: `${scratch}/home`,
-  mountPoint,
+const common = {
   exclusive: true,
   allowOther: true,
   listReserved: false,
@@ -21,6 +20,16 @@ const server = await mountNative({
   reserved: { compute: '.compute', results: '.results', query: '.query' },
   handler: () => Promise.reject(new VfsError('ENOTSUP', 'no programs here')),
   onNotice: () => undefined,
+}
+const server = await mountNative({ ...common, backing: `${scratch}/home`, mountPoint })
+const containers = new ContainerMounts({
+  directory: `${scratch}/containers`,
+  serve: async ({ backing }, _, undo) => {
+    const detached = await mountNative({ ...common, backing, mountPoint: undefined })
+    undo.defer(() => detached.unmount())
+    return detached
+  },
+  log,
 })
 const mounted = mountAt(await readMountTable(), mountPoint)
 const broker = await openBroker({
@@ -52,21 +61,33 @@ const { restored, failed } = await broker.addTenant(
     mountPoint,
     deviceMinor: mounted?.minor ?? 0,
     graft: (at, { backing, subpath }, options) => server.graftAt(at, backing, subpath, options),
-    revoke: (graft) => server.revoke(graft),
-    grafts: () =>
-      server.statistics().grafts.map(({ id, path, openHandles, usedBytes }) => ({
+    inject: (...args) => containers.inject(...args),
+    clear: (place) => containers.clear(place),
+    drifted: () => containers.drifted(),
+    revoke: (graft) => containers.revoke(graft) ?? server.revoke(graft),
+    grafts: () => [
+      ...server.statistics().grafts.map(({ id, path, openHandles, usedBytes }) => ({
         graft: id,
         at: path,
+        deviceMinor: mounted?.minor ?? 0,
         openHandles,
         usedBytes,
       })),
+      ...containers.grafts(),
+    ],
   },
   undefined,
 )
+await broker.serveAdmin({
+  list: () => [],
+  add: () => Promise.reject(new VfsError('ENOTSUP', 'one tenant is enough')),
+  remove: () => Promise.reject(new VfsError('ENOTSUP', 'it stays')),
+})
 process.send?.({ ms: performance.now() - began, restored, failed })
 process.on('disconnect', () => {
   void broker
     .close()
+    .then(() => containers.close())
     .then(() => server.unmount())
     .then(() => process.exit(0))
 })

@@ -15,7 +15,8 @@ const MOST = Number(process.argv[3] ?? 1_000) // a mount has 1,024 at most
 
 const scratch = mkdtempSync('/tmp/insitu-bench-broker-')
 const agent = new Agent({ keepAlive: true, maxSockets: 16 })
-const socketPath = path.join(scratch, 'run/tenants/acme/api.sock')
+const TENANT = path.join(scratch, 'run/tenants/acme/api.sock')
+const ADMIN = path.join(scratch, 'run/admin.sock')
 const measured: number[] = []
 let child: ChildProcess | undefined
 
@@ -43,7 +44,7 @@ async function stop(): Promise<void> {
   await ended
 }
 
-async function post(route: string, body: object): Promise<void> {
+async function post(route: string, body: object, socketPath = TENANT): Promise<void> {
   const text = JSON.stringify(body)
   await new Promise<void>((resolve, reject) => {
     const headers = { 'content-type': 'application/json', 'content-length': text.length }
@@ -144,11 +145,29 @@ async function peers(): Promise<number[]> {
           run('nsenter', '-t', pid, '-m', 'mount', '--bind', source, path.join(shared, 'other')),
         () => run('nsenter', '-t', pid, '-m', 'umount', path.join(shared, 'other')),
       ),
+      await injections(pid, inside),
     ]
   } finally {
     container.kill('SIGKILL')
     spawnSync('umount', ['-l', shared])
   }
+}
+
+/** Put into the container through the API, on a connection of its own. */
+async function injections(pid: string, inside: string): Promise<number> {
+  // Where nobody else sees it.
+  const target = path.join(scratch, 'private')
+  mkdirSync(target)
+  run('nsenter', '-t', pid, '-m', 'mount', '-t', 'tmpfs', '--make-private', 'insitu-bench', target)
+  const place = { tenant: 'acme', pid: Number(pid), target: path.join(target, 'at') }
+  const marker = path.join(inside, '../private/at/marker')
+  return await measure(
+    'a grant put into a container',
+    ROUNDS,
+    () => existsSync(marker),
+    () => post('/containers/mount', { ...place, volume: 'data', subpath: 'bench' }, ADMIN),
+    () => post('/containers/unmount', place, ADMIN),
+  )
 }
 
 async function fill(from: number, to: number): Promise<void> {
@@ -176,8 +195,9 @@ try {
     const p50 = await grants(`a grant, with ${standing} standing`)
     own ||= p50
   }
-  const [bind = Number.NaN, nsenter = Number.NaN] = await peers()
+  const [bind = Number.NaN, nsenter = Number.NaN, injected = Number.NaN] = await peers()
   row('a grant : mount --bind, nsenter', (own / bind).toFixed(2), (own / nsenter).toFixed(2))
+  row('a grant put in : nsenter', (injected / nsenter).toFixed(2))
   await stop()
   const { ms, restored, failed } = await start()
   row(`restart with ${MOST} grants, ms`, ms, `${restored} back`, `${failed} not`)

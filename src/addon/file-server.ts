@@ -17,7 +17,8 @@ export interface FileServerAddon {
 export interface NativeMountOptions {
   /** Absolute, as `mountPoint`. */
   readonly backing: string
-  readonly mountPoint: string
+  /** Undefined: attached nowhere. */
+  readonly mountPoint: string | undefined
   readonly exclusive: boolean
   readonly allowOther: boolean
   readonly listReserved: boolean
@@ -39,6 +40,9 @@ export interface NativeFileServer {
     readonly passthroughReason: string
     readonly maxWriteBytes: number
     readonly threads: number
+    /** Of a mount that is attached nowhere: a descriptor of its root, and "major:minor". */
+    readonly detachedRoot?: number
+    readonly device?: string
   }
   statistics(): {
     readonly operations: Record<string, number>

@@ -3,6 +3,7 @@
 import { createRequire } from 'node:module'
 
 import type { BrokerAddon } from './broker.ts'
+import type { ContainersAddon } from './containers.ts'
 import type { FileServerAddon } from './file-server.ts'
 import type { SandboxAddon } from './sandbox.ts'
 import type { ServiceAddon } from './service.ts'
@@ -10,6 +11,7 @@ import type { VirtualFilesAddon } from './virtual.ts'
 import type { VolumeAddon } from './volume.ts'
 
 export type Addon = BrokerAddon &
+  ContainersAddon &
   FileServerAddon &
   SandboxAddon &
   ServiceAddon &

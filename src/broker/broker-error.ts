@@ -40,6 +40,8 @@ const STATUS = {
   exists: 409,
   'in-use': 409,
   'no-such-subpath': 404,
+  'bad-target': 409,
+  'container-gone': 410,
   'program-failed': 422,
   'over-limit': 422,
   'no-compute': 501,
@@ -92,12 +94,18 @@ export function toBrokerError(error: unknown): BrokerError {
 
 /** What a file server says about a graft, in words for the tenant: no path of the host is in them. */
 export function fromGraftError(error: unknown, at: string): BrokerError {
-  const [code, text] = graftProblem(errnoOf(error), at)
+  const errno = errnoOf(error)
+  // Of a target in a container: said for whoever knows it.
+  if (errno === 'EADDRNOTAVAIL' && error instanceof Error)
+    return new BrokerError('bad-target', error.message, {}, { cause: error })
+  const [code, text] = graftProblem(errno, at)
   return new BrokerError(code, text, {}, { cause: error })
 }
 
 function graftProblem(errno: string, at: string): [ProblemCode, string] {
   switch (errno) {
+    case 'ESRCH':
+      return ['container-gone', 'its container ended']
     case 'EEXIST':
       return ['at-taken', `a grant stands at "${at}" already`]
     case 'ENOTEMPTY':

@@ -9,19 +9,28 @@ import type { Holder } from './holders.ts'
 import { explain, mountGrant, type Mounted, type Requested } from './mounting.ts'
 import { Policies } from './policies.ts'
 import { visible } from './policy.ts'
-import type { BrokerConfiguration, Reconciliation, TenantMount } from './ports.ts'
+import type { BrokerConfiguration, InsideChange, Reconciliation, TenantMount } from './ports.ts'
 import { reevaluate, restore, tidy } from './reconciling.ts'
 import { holdersOf, openIn, takeAll, takeAway, unmountGrant } from './revoking.ts'
 import type { UnmountOptions } from './revoking.ts'
 import type { Selection } from './select.ts'
 import type { Actor, AuditEntry } from './store/audit.ts'
 import { Store } from './store/index.ts'
-import type { Grant, MountRequest, Policy, Tenant, Volume, VolumeState } from './types.ts'
+import type {
+  ContainerPlace,
+  Grant,
+  MountRequest,
+  Policy,
+  Tenant,
+  Volume,
+  VolumeState,
+} from './types.ts'
 import { Volumes } from './volumes.ts'
 
 export interface GrantReport extends Grant {
-  /** `unavailable`: promised, and mounted again as soon as its backing is there. */
-  readonly state: 'preparing' | 'active' | 'revoking' | 'unavailable'
+  /** `unavailable`: promised, and mounted again as soon as its backing is there. `drifted`: served, but
+   * not seen where it was put inside a container. */
+  readonly state: 'preparing' | 'active' | 'revoking' | 'unavailable' | 'drifted'
   readonly reason: string | undefined
 }
 
@@ -54,6 +63,7 @@ export class GrantBroker {
       events: new Events(),
       tenants: new Map(),
       onTerms: (id, expiresAtMs) => this.#deadlines.set(id, expiresAtMs),
+      onInside: (id, change) => void this.#insideChanged(id, change),
     }
     let busy = false
     this.#tidying = setInterval(() => {
@@ -140,6 +150,16 @@ export class GrantBroker {
     // Another tenant's grant is none.
     const own = entry?.grant.tenant === tenant ? entry : undefined
     return unmountGrant(this.#context, own, options, actor)
+  }
+
+  /** As `unmount`, of what stands inside a container. */
+  unmountInside(
+    tenant: string,
+    place: ContainerPlace,
+    options: UnmountOptions,
+    actor: Actor,
+  ): Promise<Grant | undefined> {
+    return unmountGrant(this.#context, this.#context.table.inside(tenant, place), options, actor)
   }
 
   /** Those that it may know of. */
@@ -285,6 +305,28 @@ export class GrantBroker {
     record(this.#context, { ...actor, action, outcome, tenant: undefined, subject, reason })
   }
 
+  async #insideChanged(id: string, { kind, why }: InsideChange): Promise<void> {
+    const entry = this.#context.table.get(id)
+    if (entry === undefined) return
+    if (kind === 'ended') {
+      await takeAll(this.#context, [entry], { event: 'revoked', actor: NOBODY, reason: why })
+      return
+    }
+    // Tidying puts it in again.
+    entry.graft = undefined
+    entry.unavailable = why
+    const { tenant } = entry.grant
+    const entered = {
+      action: 'drift',
+      outcome: 'failed',
+      tenant,
+      subject: id,
+      reason: why,
+    } as const
+    record(this.#context, { ...NOBODY, ...entered })
+    this.#context.events.tell('unavailable', entry.grant, Date.now(), why)
+  }
+
   async #expire(id: string): Promise<void> {
     const entry = this.#context.table.get(id)
     if (entry === undefined) return
@@ -294,7 +336,8 @@ export class GrantBroker {
   }
 }
 
-function toReport({ grant, state, unavailable }: Entry): GrantReport {
-  const reported = state === 'active' && unavailable !== undefined ? 'unavailable' : state
-  return { ...grant, state: reported, reason: unavailable }
+function toReport({ grant, state, unavailable, drift }: Entry): GrantReport {
+  const reason = unavailable ?? drift
+  if (state !== 'active' || reason === undefined) return { ...grant, state, reason }
+  return { ...grant, state: unavailable === undefined ? 'drifted' : 'unavailable', reason }
 }

@@ -4,7 +4,7 @@ import { BrokerError } from './broker-error.ts'
 import type { Events } from './events.ts'
 import type { GrantTable } from './grant-table.ts'
 import type { Policies } from './policies.ts'
-import type { TenantMount } from './ports.ts'
+import type { InsideChange, TenantMount } from './ports.ts'
 import type { Actor, AuditEntry } from './store/audit.ts'
 import type { Store } from './store/index.ts'
 import type { Tenant } from './types.ts'
@@ -26,6 +26,8 @@ export interface Context {
   readonly tenants: Map<string, ServedTenant>
   /** Expiry of a grant was set or dropped. */
   readonly onTerms: (id: string, expiresAtMs: number | undefined) => void
+  /** A grant inside a container is there no more. */
+  readonly onInside: (id: string, change: InsideChange) => void
 }
 
 /** The daemon itself. */

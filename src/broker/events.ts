@@ -2,7 +2,7 @@
 import type { Grant } from './types.ts'
 
 export type EventType =
-  'mounted' | 'unmounted' | 'revoked' | 'expired' | 'restored' | 'busy' | 'unavailable'
+  'mounted' | 'unmounted' | 'revoked' | 'expired' | 'restored' | 'busy' | 'unavailable' | 'drifted'
 
 export interface GrantEvent {
   /** Grows; of this process. */

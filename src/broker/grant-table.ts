@@ -4,7 +4,7 @@
  */
 import { isWithin, overlap } from './paths.ts'
 import type { GrantState, GrantsTable, StoredGrant } from './store/grants-table.ts'
-import type { Grant } from './types.ts'
+import type { ContainerPlace, Grant } from './types.ts'
 
 export interface Entry {
   grant: Grant
@@ -16,6 +16,8 @@ export interface Entry {
   backing: string | undefined
   /** Why it is not mounted now although it is promised. */
   unavailable: string | undefined
+  /** Why it is not seen where it was put, inside a container. */
+  drift: string | undefined
   /** The grant that its point lies in. */
   parent: Entry | undefined
   readonly children: Set<Entry>
@@ -62,6 +64,14 @@ export class GrantTable {
 
   at(tenant: string, at: string): Entry | undefined {
     return this.#tenants.get(tenant)?.byPath.get(at)
+  }
+
+  /** Whatever the container is called there. */
+  inside(tenant: string, { consumer, target }: ContainerPlace): Entry | undefined {
+    return this.of(tenant).find(
+      ({ grant: { inside } }) =>
+        inside?.target === target && inside.consumer.mountNamespace === consumer.mountNamespace,
+    )
   }
 
   of(tenant: string): Entry[] {
@@ -154,6 +164,7 @@ export class GrantTable {
       graft: undefined,
       backing: undefined,
       unavailable: undefined,
+      drift: undefined,
       parent,
       children: new Set(),
       work: undefined,

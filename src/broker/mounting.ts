@@ -7,6 +7,7 @@ import { BrokerError, fromGraftError } from './broker-error.ts'
 import { record, served, type Context, type ServedTenant } from './context.ts'
 import type { Entry } from './grant-table.ts'
 import { select, type Candidate, type Explanation, type Selection } from './select.ts'
+import type { InsideChange } from './ports.ts'
 import type { Actor } from './store/audit.ts'
 import type { Grant, MountRequest, Tenant } from './types.ts'
 
@@ -33,7 +34,8 @@ export async function mountGrant(
   const { table } = context
   const { tenant } = served(context, name)
   for (;;) {
-    const taken = table.at(name, request.at)
+    const { at, inside } = request
+    const taken = table.at(name, at) ?? (inside && table.inside(name, inside))
     if (taken !== undefined) {
       const again = await sameRequest(context, taken, key)
       if (again !== undefined) return { grant: again, created: false, explanations: [] }
@@ -88,16 +90,18 @@ export function explain(
 
 /** The file server's part; throws what a tenant may read. */
 export async function graft(
-  { volumes, log }: Context,
+  { volumes, log, onInside }: Context,
   { mount }: ServedTenant,
-  { at, volume, subpath, mode, revocable, quotaBytes, compute }: Grant,
+  { id, at, inside, volume, subpath, mode, revocable, quotaBytes, compute }: Grant,
 ): Promise<number> {
   const backing = volumes.get(volume)?.backing
   if (backing === undefined)
     throw new BrokerError('backing-unavailable', `there is no volume "${volume}" now`)
   const options = { readOnly: mode === 'ro', revocable, quotaBytes, compute }
   try {
-    return await mount.graft(at, { backing, subpath }, options)
+    if (inside === undefined) return await mount.graft(at, { backing, subpath }, options)
+    const onChange = (change: InsideChange): void => onInside(id, change)
+    return await mount.inject(inside, { backing, subpath }, options, onChange)
   } catch (error) {
     log.warn({ err: error, at, volume }, 'a volume could not be grafted')
     throw fromGraftError(error, at)
@@ -163,6 +167,7 @@ function toGrant(
     volume: chosen.name,
     policy: decision.policy,
     at: request.at,
+    ...(request.inside === undefined ? {} : { inside: request.inside }),
     mode: request.mode,
     subpath: request.subpath,
     compute: request.compute,

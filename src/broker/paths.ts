@@ -4,6 +4,7 @@
  * is followed on it is the business of whoever opens it.
  */
 import { DEFAULT_RESERVED_NAMES } from '../config/limits.ts'
+import type { ContainerPlace } from './types.ts'
 
 /** A component that a directory can hold: NAME_MAX of Linux, in bytes. */
 const MAX_COMPONENT_BYTES = 255
@@ -23,6 +24,17 @@ export function faultOfAt(path: string): string | undefined {
 /** '' is all of the volume. */
 export function faultOfSubpath(path: string): string | undefined {
   return path === '' ? undefined : faultOf(path)
+}
+
+/** Of a path in a container, absolute. */
+export function faultOfTarget(path: string): string | undefined {
+  if (!path.startsWith('/')) return 'it is an absolute path'
+  return path === '/' ? 'it is not the root' : faultOf(path.slice(1))
+}
+
+/** Where a grant inside a container stands: no path of a tenant's mount begins with a slash. */
+export function atInside({ consumer, target }: ContainerPlace): string {
+  return `/${consumer.container?.slice(0, 12) ?? consumer.pid}${target}`
 }
 
 function faultOf(path: string): string | undefined {

@@ -2,7 +2,7 @@
  * a tenant gives it these, and tests give it fakes. */
 import type { Compute } from '../compute/types.ts'
 import type { DirectoryKey } from '../file-server/types.ts'
-import type { Policy, Tenant, Volume } from './types.ts'
+import type { ContainerPlace, Policy, Tenant, Volume } from './types.ts'
 
 /** The tree of a grant. No link is followed below `backing`, which a tenant may be able to write. */
 export interface GraftSource {
@@ -22,8 +22,10 @@ export interface TenantGraftOptions {
 
 export interface TenantGraft {
   readonly graft: number
-  /** Relative to the tenant's mount. */
+  /** Relative to the mount that it is in: the tenant's, or one of a container's own. */
   readonly at: string
+  /** Of that mount. */
+  readonly deviceMinor: number
   /** Files and directories open or mapped in it; those of grafts inside it do not count. */
   readonly openHandles: number
   readonly usedBytes: number | undefined
@@ -46,9 +48,30 @@ export interface TenantMount {
    * needed, for the tenant. Resolves with the graft's number once the kernel shows it.
    */
   graft(at: string, source: GraftSource, options: TenantGraftOptions): Promise<number>
+  /**
+   * The grant inside a running container, on a connection of its own. Resolves with a number, as of a
+   * graft, once a walk of the target in there ends in it. Also ESRCH (the container ended) and
+   * EADDRNOTAVAIL (the target cannot be; the message says why).
+   */
+  inject(
+    place: ContainerPlace,
+    source: GraftSource,
+    options: TenantGraftOptions,
+    onChange: (change: InsideChange) => void,
+  ): Promise<number>
+  /** Takes away what an earlier daemon left there, if it is dead. Never rejects. */
+  clear(place: ContainerPlace): Promise<void>
+  /** Which of those inside containers are not seen at their target any more, and why. */
+  drifted(): Promise<ReadonlyMap<number, string>>
   /** With what is nested in it. Resolves when nothing of it can be reached any more; ENOENT: no such. */
   revoke(graft: number): Promise<void>
   grafts(): readonly TenantGraft[]
+}
+
+/** `ended`: there is no such container any more. `lost`: it can be put in again. */
+export interface InsideChange {
+  readonly kind: 'ended' | 'lost'
+  readonly why: string
 }
 
 /** For `POST /compute`: directories are named by their path in the tenant's mount. */

@@ -74,6 +74,7 @@ export async function tidy(context: Context): Promise<Reconciliation> {
   const report = new Report()
   for (const served of context.tenants.values()) {
     if (restoring.has(served)) continue
+    await settleDrift(context, served, report)
     const idle = context.table.of(served.tenant.name).filter(({ work }) => work === undefined)
     await settleIntents(context, idle, report)
     for (const entry of idle)
@@ -84,6 +85,34 @@ export async function tidy(context: Context): Promise<Reconciliation> {
         await remount(context, served, entry, report)
   }
   return report.done()
+}
+
+/** Mounts inside containers, which whoever is root in there may unmount or cover. Told once each way. */
+async function settleDrift(
+  context: Context,
+  { tenant, mount }: ServedTenant,
+  report: Report,
+): Promise<void> {
+  const entries = context.table.of(tenant.name).filter(({ grant }) => grant.inside !== undefined)
+  if (entries.length === 0) return
+  const drifted = await mount.drifted()
+  for (const entry of entries) {
+    const { grant, graft, work } = entry
+    const why = graft === undefined ? undefined : drifted.get(graft)
+    if (work !== undefined || why === entry.drift) continue
+    entry.drift = why
+    const reason = why ?? 'it is seen there again'
+    record(context, {
+      ...NOBODY,
+      action: 'drift',
+      outcome: why === undefined ? 'done' : 'failed',
+      tenant: tenant.name,
+      subject: grant.id,
+      reason,
+    })
+    context.events.tell(why === undefined ? 'restored' : 'drifted', grant, Date.now(), reason)
+    report.say(`the grant at "${grant.at}" of "${tenant.name}": ${reason}`)
+  }
 }
 
 async function revokeStrangers(
@@ -190,6 +219,7 @@ async function remount(
   const { table, events, volumes } = context
   const { grant } = entry
   if (table.get(grant.id) !== entry || entry.work !== undefined) return
+  let ended = false
   await table.during(entry, async () => {
     try {
       entry.graft = await graft(context, served, grant)
@@ -197,6 +227,8 @@ async function remount(
       report.restored += 1
       events.tell('restored', grant, Date.now())
     } catch (error) {
+      ended = error instanceof BrokerError && error.code === 'container-gone'
+      if (ended) return
       report.failed += 1
       const why = error instanceof BrokerError ? error.message : String(error)
       report.say(`the grant at "${grant.at}" of "${grant.tenant}" is not there: ${why}`)
@@ -216,4 +248,9 @@ async function remount(
     }
     entry.unavailable = undefined
   })
+  if (!ended) return
+  const reason = 'its container ended'
+  const { revoked } = await takeAll(context, [entry], { event: 'revoked', actor: NOBODY, reason })
+  report.revoked += revoked
+  report.say(`dropped the grant at "${grant.at}": ${reason}`)
 }

@@ -41,7 +41,9 @@ export async function takeAway(context: Context, entry: Entry, cause: Cause): Pr
   return await table.during(entry, async () => {
     const entries = withNested(entry)
     const fault = intend(context, entries)
-    await ungraft(context, entry, entries)
+    // Those inside containers are mounts of their own, also when they stand in each other.
+    for (const each of entries)
+      if (each === entry || each.grant.inside !== undefined) await ungraft(context, each, entries)
     for (const each of entries) each.graft = undefined
     if (fault !== undefined) throw fault
     finish(context, entries, cause)
@@ -69,7 +71,8 @@ async function ungraft(
   entries: readonly Entry[],
 ): Promise<void> {
   const mount = tenants.get(grant.tenant)?.mount
-  if (mount === undefined || graft === undefined) return // it went with the mount
+  if (mount === undefined) return // it went with the mount
+  if (graft === undefined) return grant.inside && mount.clear(grant.inside)
   try {
     await mount.revoke(graft)
   } catch (error) {
@@ -165,12 +168,14 @@ export function openIn({ tenants }: Context, entry: Entry): number {
 }
 
 /** Another's process is told of by its number only. */
-export async function holdersOf(context: Context, { grant }: Entry): Promise<Holder[]> {
+export async function holdersOf(context: Context, { grant, graft }: Entry): Promise<Holder[]> {
   const served = context.tenants.get(grant.tenant)
   if (served === undefined) return []
-  const { deviceMinor } = served.mount
-  const { first, count } = served.tenant.ids
-  const holders = await findHolders({ deviceMinor, at: grant.at })
+  const { mount, tenant } = served
+  const { first, count } = tenant.ids
+  const own = { deviceMinor: mount.deviceMinor, at: grant.at }
+  const place = mount.grafts().find((each) => each.graft === graft)
+  const holders = await findHolders(grant.inside === undefined ? own : (place ?? own))
   return holders.map((each) =>
     each.uid >= first && each.uid < first + count ? each : { ...each, command: '(not yours)' },
   )

@@ -4,6 +4,8 @@
  * of its mount.
  */
 
+import type { Consumer } from '../containers/consumer.ts'
+
 export type AccessMode = 'ro' | 'rw'
 
 export type VolumeKind = 'directory' | 'image' | 'snapshot'
@@ -89,12 +91,21 @@ export interface VolumeSelector {
   readonly minFreeBytes: number | undefined
 }
 
+/** A path of a running container, by the process that it ends with. */
+export interface ContainerPlace {
+  readonly consumer: Consumer
+  /** Absolute, as a process in there sees it. */
+  readonly target: string
+}
+
 /** What a tenant asks for; exactly one of `volume` and `select`. */
 export interface MountRequest {
   readonly volume: string | undefined
   readonly select: VolumeSelector | undefined
-  /** Relative to the tenant's mount; no `..`, no empty parts, not ''. */
+  /** Relative to the tenant's mount; no `..`, no empty parts, not ''. Inside a container: as `atInside`. */
   readonly at: string
+  /** There, and not in the tenant's mount. */
+  readonly inside?: ContainerPlace | undefined
   readonly mode: AccessMode
   /** Below the volume's root, '' is all of it. */
   readonly subpath: string
@@ -110,6 +121,7 @@ export interface Grant {
   readonly volume: string
   readonly policy: string
   readonly at: string
+  readonly inside?: ContainerPlace | undefined
   readonly mode: AccessMode
   readonly subpath: string
   readonly compute: boolean

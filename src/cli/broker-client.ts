@@ -2,7 +2,7 @@
 import { access, constants, readdir } from 'node:fs/promises'
 import path from 'node:path'
 import Table from 'cli-table3'
-import { InsituClient, ProblemError } from '../broker/client.ts'
+import { type Grant, InsituClient, ProblemError } from '../broker/client.ts'
 import {
   adminSocket,
   currentEnvironment,
@@ -31,13 +31,24 @@ export async function tenantClient(name: string | undefined): Promise<InsituClie
     return new InsituClient(path.join(tenantEndpoint(runtime, name), 'api.sock'))
   const inContainer = path.join(runtime, 'api.sock')
   if (await reaches(inContainer)) return new InsituClient(inContainer)
+  return new InsituClient(path.join(tenantEndpoint(runtime, await onlyTenant()), 'api.sock'))
+}
+
+export async function onlyTenant(): Promise<string> {
+  const runtime = runtimeDirectory(currentEnvironment())
   const tenants = await readdir(path.join(runtime, 'tenants')).catch(() => [])
   const [only, ...others] = tenants
   if (only === undefined)
     throw new CliError(EXIT.unavailable, `no tenant is served below ${runtime}; see insitu serve`)
   if (others.length > 0)
     throw new CliError(EXIT.usage, 'there are several tenants; give --tenant NAME')
-  return new InsituClient(path.join(tenantEndpoint(runtime, only), 'api.sock'))
+  return only
+}
+
+/** Where it stands, for people: in the tenant's mount, or as CONTAINER:TARGET. */
+export function placeOf({ at, inside }: Pick<Grant, 'at' | 'inside'>): string {
+  if (inside === undefined) return at
+  return `${inside.container?.slice(0, 12) ?? inside.pid}:${inside.target}`
 }
 
 async function reaches(socket: string): Promise<boolean> {

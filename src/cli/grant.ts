@@ -1,7 +1,7 @@
 /** `insitu grant`: what is mounted for tenants. */
 import type { Command } from 'commander'
 import type { Grant, InsituClient } from '../broker/client.ts'
-import { adminClient, asking, columns, show, tenantClient } from './broker-client.ts'
+import { adminClient, asking, columns, placeOf, show, tenantClient } from './broker-client.ts'
 import { CliError, EXIT } from './exit.ts'
 
 interface Flags {
@@ -49,7 +49,11 @@ export function addGrant(program: Command): void {
           method: 'DELETE',
         })
         if (revoked === undefined) throw new CliError(EXIT.failed, `there is no grant ${id}`)
-        show(revoked, json, () => `${revoked.volume} left ${revoked.at} of ${revoked.tenant}\n`)
+        show(
+          revoked,
+          json,
+          () => `${revoked.volume} left ${placeOf(revoked)} of ${revoked.tenant}\n`,
+        )
       }),
     )
 }
@@ -73,7 +77,7 @@ function render(grants: readonly Grant[]): string {
       each.id,
       each.tenant,
       each.subpath === '' ? each.volume : `${each.volume}/${each.subpath}`,
-      each.at,
+      placeOf(each),
       each.mode,
       each.state,
       each.expiresAt,
@@ -82,7 +86,11 @@ function render(grants: readonly Grant[]): string {
 }
 
 function renderOne({ grant, holders }: Shown): string {
-  const lines = Object.entries(grant).map(([name, value]) => [name, value])
+  const { inside: _, ...plain } = grant
+  const lines = Object.entries({ ...plain, at: placeOf(grant) }).map(([name, value]) => [
+    name,
+    value,
+  ])
   const held = holders.map(({ pid, command, how }) => ['held by', `${command} (${pid}), ${how}`])
   return columns(['FIELD', 'VALUE'], [...lines, ...held])
 }

@@ -6,9 +6,17 @@ import { InvalidArgumentError, Option } from 'commander'
 import { ProblemError } from '../broker/client.ts'
 import type { DryRun, Grant, InsituClient, MountRequest, TenantVolume } from '../broker/client.ts'
 import { formatSize, parseSize } from '../config/units.ts'
-import { adminClient, asking, columns, show, tenantClient } from './broker-client.ts'
+import {
+  adminClient,
+  asking,
+  columns,
+  onlyTenant,
+  placeOf,
+  show,
+  tenantClient,
+} from './broker-client.ts'
 import { CliError, EXIT, oneLine } from './exit.ts'
-import { attachTree, consumerPid, detachTree } from './container.ts'
+import { type ConsumerFlags, consumerOf } from './container.ts'
 import { duration, example } from './options.ts'
 
 interface Common {
@@ -121,13 +129,8 @@ function renderExplained(dry: DryRun): string {
   return table + chosen
 }
 
-interface ConsumerFlags {
-  readonly pid?: number
-  readonly container?: string
-  readonly target?: string
-}
-
 interface MountFlags extends Common, ConsumerFlags {
+  readonly target?: string
   readonly at?: string
   readonly mode: 'ro' | 'rw'
   readonly subpath?: string
@@ -145,9 +148,9 @@ function addMount(volume: Command): void {
     .command('mount')
     .description('mount a volume for a tenant; done when it is seen there')
     .argument('[volume]', 'its name; without one, --class and --label choose')
-    .option('--at <path>', "where, relative to the tenant's mount; may be left out with --target")
-    .option('--target <path>', 'also at this path of a running container; needs root')
-    .option('--container <id>', 'of podman or docker: whose path --target is')
+    .option('--at <path>', "where, relative to the tenant's mount")
+    .option('--target <path>', 'instead: at this path of a running container; needs root')
+    .option('--container <id>', 'of podman, docker, crun or runc: whose path --target is')
     .option('--pid <pid>', 'or the container of this process', processId)
     .addOption(modeOption())
     .option('--tenant <name>', 'whose')
@@ -163,50 +166,28 @@ function addMount(volume: Command): void {
     .addHelpText('after', example('$ insitu volume mount datasets --at shared/datasets --ttl 1h'))
     .action(async (name: string | undefined, flags: MountFlags) =>
       asking(async () => {
-        const client = await tenantClient(flags.tenant)
-        const request = toRequest(name, flags)
-        if (flags.dryRun) return await explain(client, request, flags)
+        const { target } = flags
+        if ((flags.at === undefined) === (target === undefined))
+          throw new CliError(EXIT.usage, 'give one of --at and --target')
+        const wanted = toRequest(name, flags)
+        const request = { ...wanted, at: flags.at ?? 'inside' }
+        if (flags.dryRun) return await explain(await tenantClient(flags.tenant), request, flags)
         const grant =
-          flags.target === undefined
-            ? await client.mount(request)
-            : await mountInside(client, request, await consumerPid(flags), flags.target)
-        show(grant, flags.json, () => `${grant.id}: ${grant.volume} ${grant.mode} at ${grant.at}\n`)
+          target === undefined
+            ? await (await tenantClient(flags.tenant)).mount(request)
+            : await adminClient().json<Grant>('/containers/mount', {
+                body: { ...wanted, ...(await insideOf({ ...flags, target })) },
+              })
+        const where = placeOf(grant)
+        show(grant, flags.json, () => `${grant.id}: ${grant.volume} ${grant.mode} at ${where}\n`)
       }),
     )
 }
 
-/** What is mounted for the tenant already may stand in its containers as well. */
-async function mountInside(
-  client: InsituClient,
-  request: MountRequest,
-  pid: number,
-  target: string,
-): Promise<Grant> {
-  const known = (await client.grants()).find(
-    ({ volume, at, mode }) =>
-      volume === request.volume && at === request.at && mode === request.mode,
-  )
-  const grant = known ?? (await client.mount(request))
-  try {
-    const { tenants } = await adminClient().json<{
-      tenants: { name: string; mountPoint: string }[]
-    }>('/tenants')
-    const mount = tenants.find(({ name }) => name === grant.tenant)?.mountPoint
-    if (mount === undefined) throw new CliError(EXIT.failed, `${grant.tenant} is not served`)
-    await attachTree(pid, path.join(mount, grant.at), target, grant.mode)
-    return grant
-  } catch (error) {
-    if (known === undefined) await client.unmount({ at: grant.at, force: true })
-    throw error
-  }
-}
-
-/** Where a grant stands in the tenant's mount that is meant for a container. */
-function placeOf(at: string | undefined, { target, pid, container }: ConsumerFlags): string {
-  if (at !== undefined) return at
-  if (target === undefined) throw new CliError(EXIT.usage, 'give --at, or --target')
-  const name = target.split('/').filter(Boolean).join('-')
-  return `containers/${container ?? pid ?? ''}/${name}`
+/** What names a path of a running container to the daemon. */
+async function insideOf(flags: ConsumerFlags & { tenant?: string; target: string }) {
+  const tenant = flags.tenant ?? (await onlyTenant())
+  return { tenant, target: flags.target, ...(await consumerOf(flags)) }
 }
 
 async function explain(client: InsituClient, request: MountRequest, { json }: Common) {
@@ -215,7 +196,7 @@ async function explain(client: InsituClient, request: MountRequest, { json }: Co
   if (dry.refusal !== undefined) throw new CliError(EXIT.refused, dry.refusal.reason)
 }
 
-function toRequest(name: string | undefined, flags: MountFlags): MountRequest {
+function toRequest(name: string | undefined, flags: MountFlags): Omit<MountRequest, 'at'> {
   const labels = Object.fromEntries((flags.label ?? []).map(keyAndValue))
   const choice =
     name === undefined
@@ -229,7 +210,6 @@ function toRequest(name: string | undefined, flags: MountFlags): MountRequest {
       : { volume: name }
   return {
     ...choice,
-    at: placeOf(flags.at, flags),
     mode: flags.mode,
     ...(flags.subpath === undefined ? {} : { subpath: flags.subpath }),
     ...(flags.ttl === undefined ? {} : { ttl: Math.max(1, Math.ceil(flags.ttl / 1_000)) }),
@@ -242,9 +222,9 @@ function addUnmount(volume: Command): void {
   volume
     .command('unmount')
     .description('take a mounted volume away; says who holds it, and waits')
-    .argument('[at]', "relative to the tenant's mount; may be left out with --target")
-    .option('--target <path>', 'first from this path of a running container; needs root')
-    .option('--container <id>', 'of podman or docker: whose path --target is')
+    .argument('[at]', "relative to the tenant's mount")
+    .option('--target <path>', 'instead: what is at this path of a running container; needs root')
+    .option('--container <id>', 'of podman, docker, crun or runc: whose path --target is')
     .option('--pid <pid>', 'or the container of this process', processId)
     .option('--tenant <name>', 'whose')
     .option('--force', 'open files get ESTALE')
@@ -252,33 +232,52 @@ function addUnmount(volume: Command): void {
     .option('--json', 'as JSON')
     .action(async (name: string | undefined, flags: UnmountFlags) =>
       asking(async () => {
-        const client = await tenantClient(flags.tenant)
-        const at = placeOf(name, flags)
-        if (flags.target !== undefined) await detachTree(await consumerPid(flags), flags.target)
-        const gone = await unmount(client, at, flags)
+        const { target } = flags
+        if ((name === undefined) === (target === undefined))
+          throw new CliError(EXIT.usage, 'give the path, or --target')
+        const gone =
+          target === undefined
+            ? await unmountAt(await tenantClient(flags.tenant), name ?? '', flags)
+            : await unmountInside(await insideOf({ ...flags, target }), flags)
+        const where = name ?? target ?? ''
         show(gone ?? null, flags.json, () =>
-          gone === undefined ? `nothing is mounted at ${at}\n` : `${gone.volume} left ${gone.at}\n`,
+          gone === undefined
+            ? `nothing is mounted at ${where}\n`
+            : `${gone.volume} left ${where}\n`,
         )
       }),
     )
 }
 
 interface UnmountFlags extends Common, ConsumerFlags {
+  readonly target?: string
   readonly force?: true
   readonly timeout: number
 }
 
-async function unmount(
-  client: InsituClient,
-  at: string,
-  { force, timeout }: { force?: true; timeout: number },
+function unmountAt(client: InsituClient, at: string, flags: UnmountFlags) {
+  return patiently(flags, (how) => client.unmount({ at, ...how }))
+}
+
+function unmountInside(inside: Awaited<ReturnType<typeof insideOf>>, flags: UnmountFlags) {
+  return patiently(flags, async (how) => {
+    const body = { ...inside, ...how }
+    const done = await adminClient().json<{ unmounted?: Grant }>('/containers/unmount', { body })
+    return done.unmounted
+  })
+}
+
+/** Says who holds it before it waits. */
+async function patiently(
+  { force, timeout }: UnmountFlags,
+  unmount: (how: { force?: true; waitMs?: number }) => Promise<Grant | undefined>,
 ): Promise<Grant | undefined> {
   try {
-    return await client.unmount({ at, ...(force ? { force: true } : {}) })
+    return await unmount(force ? { force } : {})
   } catch (error) {
     if (!(error instanceof ProblemError) || error.code !== 'busy' || force) throw error
     process.stderr.write(`insitu: ${oneLine(error.message)}; waiting\n`)
-    return await client.unmount({ at, waitMs: Math.min(timeout, 300_000) })
+    return await unmount({ waitMs: Math.min(timeout, 300_000) })
   }
 }
 

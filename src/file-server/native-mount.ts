@@ -4,7 +4,7 @@ import type { NativeFileServer, NativeMountOptions } from '../addon/file-server.
 import type { NativeVirtualFiles } from '../addon/virtual.ts'
 import { VfsError } from '../errors.ts'
 import { errnoName, toVfsError } from './native-error.ts'
-import type { Negotiated } from './types.ts'
+import type { DetachedMount, Negotiated } from './types.ts'
 
 /** Mounts; VfsError when that fails, and then nothing is mounted. */
 export async function startNative(
@@ -58,8 +58,14 @@ const flagNames: Readonly<Record<number, string>> = {
   39: 'HAS_RESEND',
 }
 
+export function detachedOf(native: NativeFileServer): DetachedMount | undefined {
+  const { detachedRoot, device } = native.negotiated()
+  if (detachedRoot === undefined || device === undefined) return undefined
+  return { root: detachedRoot, deviceMinor: Number(device.split(':')[1]) }
+}
+
 export function negotiatedOf(native: NativeFileServer): Negotiated {
-  const { minor, flags, ...rest } = native.negotiated()
+  const { minor, flags, detachedRoot: _, device: __, ...rest } = native.negotiated()
   const names = Object.entries(flagNames)
     .filter(([bit]) => (flags >> BigInt(bit)) & 1n)
     .map(([, name]) => name)

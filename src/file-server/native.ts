@@ -6,8 +6,9 @@ import { VfsError } from '../errors.ts'
 import { Forest } from './forest.ts'
 import { Grafts } from './grafts.ts'
 import { toVfsError } from './native-error.ts'
-import { negotiatedOf, startNative } from './native-mount.ts'
+import { detachedOf, negotiatedOf, startNative } from './native-mount.ts'
 import type {
+  DetachedMount,
   DirectoryKey,
   FileServer,
   GraftOptions,
@@ -69,6 +70,7 @@ export async function mountNative(options: MountOptions): Promise<FileServer> {
 class NativeServer implements FileServer {
   readonly volume: Volume
   readonly negotiated: Negotiated
+  readonly detached: DetachedMount | undefined
   readonly #native: NativeFileServer
   readonly #files: NativeVirtualFiles
   readonly #grafts: Grafts
@@ -76,6 +78,7 @@ class NativeServer implements FileServer {
 
   constructor(volume: Volume, native: NativeFileServer, files: NativeVirtualFiles) {
     this.negotiated = negotiatedOf(native)
+    this.detached = detachedOf(native)
     this.#native = native
     this.#files = files
     this.#grafts = new Grafts(volume, native)

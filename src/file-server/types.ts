@@ -252,7 +252,8 @@ export interface ReservedNames {
 export interface MountOptions {
   /** Absolute path of the backing directory. */
   readonly backing: string
-  readonly mountPoint: string
+  /** Undefined: attached nowhere; others get clones of what is in it (`detached`). ENOTSUP of the fallback. */
+  readonly mountPoint: string | undefined
   /** Only this mount changes the backing: cache long. */
   readonly exclusive: boolean
   readonly allowOther: boolean
@@ -345,9 +346,18 @@ export interface TreeWatcher {
   leaving(has: (key: DirectoryKey) => boolean, why: VfsError): Promise<void>
 }
 
+/** A mount that is attached nowhere, and goes with its server. */
+export interface DetachedMount {
+  /** A descriptor (O_PATH) of its root; the server closes it. */
+  readonly root: number
+  /** Minor number of its device, as in `/proc/PID/mountinfo` of who has a clone. */
+  readonly deviceMinor: number
+}
+
 export interface FileServer {
   readonly volume: Volume
   readonly negotiated: Negotiated
+  readonly detached: DetachedMount | undefined
   /** Adds or replaces; undefined removes. Kernel caches of the names are invalidated. */
   setProgram(directory: DirectoryKey, entry: ProgramEntry | undefined): void
   publish(directory: DirectoryKey, publication: Publication): void

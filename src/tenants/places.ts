@@ -12,6 +12,8 @@ export interface TenantPlaces {
   readonly compute: string
   /** For the results of single requests. */
   readonly scratch: string
+  /** Of what it has inside containers. */
+  readonly containers: string
   /** Bind-mounted into its containers. */
   readonly endpoint: string
   /** Everything of the tenant in the state directory. */
@@ -39,6 +41,7 @@ export function tenantPlaces(
     mountPoint: chosen.mountPoint ?? runtime,
     compute: path.join(state, 'compute'),
     scratch: path.join(state, 'scratch'),
+    containers: path.join(state, 'containers'),
     endpoint: tenantEndpoint(run, name),
     state,
     runtime,

@@ -24,7 +24,8 @@ export interface ServedVolumeOptions extends Pick<
 > {
   /** Absolute, without links; checked by the caller. */
   readonly backing: string
-  readonly mountPoint: string
+  /** Undefined: attached nowhere. */
+  readonly mountPoint: string | undefined
   /** Of this volume alone. */
   readonly stateDirectory: string
   readonly fileServer: FileServerName

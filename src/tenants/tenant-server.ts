@@ -14,6 +14,7 @@ import type { FileServer, Negotiated, Statistics } from '../file-server/types.ts
 import type { RunLimits, Sandbox } from '../sandbox/types.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { orUndo } from './assembly.ts'
+import { ContainerMounts } from './container-mounts.ts'
 import type { TenantPlaces } from './places.ts'
 import { serveVolume } from './served-volume.ts'
 import { prepareState } from './state-lock.ts'
@@ -55,22 +56,25 @@ async function start(
   const { tenant, places, sandbox, limits, bounds, threads, log } = options
   await makePlaces(tenant, places)
   let stopping = false
+  const common = {
+    allowOther: true,
+    listReserved: false,
+    sharedBacking: false,
+    fileServer: 'native',
+    threads,
+    sandbox,
+    tenant: tenant.name,
+    limits,
+    bounds,
+    log,
+  } as const
   const { server, compute } = await serveVolume(
     {
+      ...common,
       backing: places.home,
       mountPoint: places.mountPoint,
       stateDirectory: places.compute,
       exclusive: places.ownHome,
-      allowOther: true,
-      listReserved: false,
-      sharedBacking: false,
-      fileServer: 'native',
-      threads,
-      sandbox,
-      tenant: tenant.name,
-      limits,
-      bounds,
-      log,
       onEnded: (reason) => {
         if (!stopping) options.onEnded(reason)
       },
@@ -80,11 +84,21 @@ async function start(
   const mounted = mountAt(await readMountTable(), places.mountPoint)
   if (mounted === undefined)
     throw new VfsError('ENOTCONN', `${places.mountPoint} was unmounted at once`)
+  const containers = new ContainerMounts({
+    directory: places.containers,
+    serve: async (own, onEnded, undo) => {
+      const options = { ...common, ...own, mountPoint: undefined, exclusive: true, onEnded }
+      return (await serveVolume(options, undo)).server
+    },
+    log,
+  })
+  await containers.sweep()
+  undo.defer(() => containers.close())
   let stopped: Promise<void> | undefined
   return {
     tenant,
     places,
-    mount: new Mount(server, places.mountPoint, mounted.minor),
+    mount: new Mount(server, containers, places.mountPoint, mounted.minor),
     compute: computeOf(server, compute, places.scratch),
     negotiated: server.negotiated,
     statistics: () => server.statistics(),
@@ -123,9 +137,16 @@ class Mount implements TenantMount {
   readonly mountPoint: string
   readonly deviceMinor: number
   readonly #server: FileServer
+  readonly #containers: ContainerMounts
 
-  constructor(server: FileServer, mountPoint: string, deviceMinor: number) {
+  constructor(
+    server: FileServer,
+    containers: ContainerMounts,
+    mountPoint: string,
+    deviceMinor: number,
+  ) {
     this.#server = server
+    this.#containers = containers
     this.mountPoint = mountPoint
     this.deviceMinor = deviceMinor
   }
@@ -134,17 +155,31 @@ class Mount implements TenantMount {
     return this.#server.graftAt(at, backing, subpath, options)
   }
 
+  inject(...args: Parameters<TenantMount['inject']>): Promise<number> {
+    return this.#containers.inject(...args)
+  }
+
+  clear(...args: Parameters<TenantMount['clear']>): Promise<void> {
+    return this.#containers.clear(...args)
+  }
+
+  drifted(): ReturnType<TenantMount['drifted']> {
+    return this.#containers.drifted()
+  }
+
   revoke(graft: number): Promise<void> {
-    return this.#server.revoke(graft)
+    return this.#containers.revoke(graft) ?? this.#server.revoke(graft)
   }
 
   grafts(): readonly TenantGraft[] {
-    return graftsOf(this.#server)
+    const { deviceMinor } = this
+    const own = graftsOf(this.#server).map((each) => ({ ...each, deviceMinor }))
+    return [...own, ...this.#containers.grafts()]
   }
 }
 
 /** Points by their path in the mount: a graft tells only where it stands in the tree around it. */
-function graftsOf(server: Pick<FileServer, 'statistics'>): TenantGraft[] {
+function graftsOf(server: Pick<FileServer, 'statistics'>): Omit<TenantGraft, 'deviceMinor'>[] {
   const { grafts } = server.statistics()
   const byId = new Map(grafts.map((each) => [each.id, each]))
   const pathOf = (id: number): string => {

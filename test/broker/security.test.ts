@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { containerOf } from '../../src/broker/http/peer.ts'
+import { containerIn } from '../../src/containers/consumer.ts'
 import { ACME, BOLT, Endpoints, OTHER } from '../support/endpoints.ts'
 import { ask, askAs, asksAs, raw } from '../support/unix-http.ts'
 import { policyNamed } from '../support/broker-world.ts'
@@ -179,10 +179,10 @@ add('requests are bounded, tenant by tenant', async (endpoints) => {
 
 test('a container is told by the last id in its cgroup', () => {
   const [one, other] = ['a'.repeat(64), 'b'.repeat(64)]
-  assert.is(containerOf(`0::/machine.slice/libpod-${one}.scope/container\n`), one)
-  assert.is(containerOf(`0::/system.slice/docker-${one}.scope\n1:x:/docker/${other}\n`), other)
-  assert.is(containerOf('0::/user.slice/session-1.scope\n'), undefined)
-  assert.is(containerOf(`0::/${'a'.repeat(65)}\n`), undefined)
+  assert.is(containerIn(`0::/machine.slice/libpod-${one}.scope/container\n`), one)
+  assert.is(containerIn(`0::/system.slice/docker-${one}.scope\n1:x:/docker/${other}\n`), other)
+  assert.is(containerIn('0::/user.slice/session-1.scope\n'), undefined)
+  assert.is(containerIn(`0::/${'a'.repeat(65)}\n`), undefined)
 })
 
 test.run()

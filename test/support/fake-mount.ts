@@ -3,10 +3,12 @@ import { VfsError, type Errno } from '../../src/errors.ts'
 import { isWithin } from '../../src/broker/paths.ts'
 import type {
   GraftSource,
+  InsideChange,
   TenantGraft,
   TenantGraftOptions,
   TenantMount,
 } from '../../src/broker/ports.ts'
+import type { ContainerPlace } from '../../src/broker/types.ts'
 
 export interface FakeGraft extends TenantGraft {
   readonly source: GraftSource
@@ -23,6 +25,9 @@ export class FakeMount implements TenantMount {
   hold: Promise<void> | undefined
   /** Paths of the tenant's own files. */
   readonly files = new Set<string>()
+  /** Of those inside containers, by `PID:TARGET`. */
+  readonly insides = new Map<string, (change: InsideChange) => void>()
+  readonly drift = new Map<number, string>()
   #last = 0
   #failures: Errno[] = []
 
@@ -40,8 +45,29 @@ export class FakeMount implements TenantMount {
     }
     if (this.files.has(at)) throw new VfsError('ENOTEMPTY', `something is in ${at}`)
     const graft = ++this.#last
-    this.standing.set(graft, { graft, at, source, options, openHandles: 0, usedBytes: undefined })
+    const { deviceMinor } = this
+    const state = { deviceMinor, openHandles: 0, usedBytes: undefined }
+    this.standing.set(graft, { graft, at, source, options, ...state })
     return graft
+  }
+
+  inject(
+    { consumer, target }: ContainerPlace,
+    source: GraftSource,
+    options: TenantGraftOptions,
+    onChange: (change: InsideChange) => void,
+  ): Promise<number> {
+    const at = `${consumer.pid}:${target}`
+    this.insides.set(at, onChange)
+    return this.graft(at, source, options)
+  }
+
+  async clear({ consumer, target }: ContainerPlace): Promise<void> {
+    await this.#begin(`clear ${consumer.pid}:${target}`)
+  }
+
+  async drifted(): Promise<ReadonlyMap<number, string>> {
+    return this.drift
   }
 
   async revoke(graft: number): Promise<void> {

@@ -26,7 +26,7 @@ export const IMAGE = 'localhost/busybox'
 const DEADLINE_MS = 60_000
 /** On a machine of both versions podman takes the second cgroup tree for the only one. */
 const BEFORE =
-  'if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; exec podman "$@"'
+  'if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; exec "$@"'
 /** What podman asks for by itself can be above what the test may have. */
 const LIMITS = 'default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]'
 
@@ -46,6 +46,12 @@ export async function canRunContainers(what: string): Promise<boolean> {
     throw new Error(`${what} need podman, crun and busybox-static`)
   console.log(`SKIP ${what}: they need podman, crun and busybox-static`)
   return false
+}
+
+/** A container tool where it finds one version of control groups. */
+export function withoutUnified(command: string, args: readonly string[]) {
+  const all = ['-m', '--propagation', 'unchanged', 'sh', '-c', BEFORE, 'sh', command, ...args]
+  return { command: 'unshare', all }
 }
 
 export class Podman {
@@ -72,6 +78,11 @@ export class Podman {
     )
     await podman.#makeImage(programs)
     return podman
+  }
+
+  /** What the image is made of. */
+  get rootfs(): string {
+    return path.join(this.scratch, 'rootfs')
   }
 
   get configuration(): string {
@@ -105,7 +116,7 @@ export class Podman {
 
   /** Not `--rootfs`: with that podman 4.3 never unmounts its volumes. */
   async #makeImage(programs: readonly string[]): Promise<void> {
-    const rootfs = path.join(this.scratch, 'rootfs')
+    const { rootfs } = this
     for (const folder of ['bin', 'proc', 'sys', 'dev', 'etc', 'tmp', 'run'])
       await mkdir(path.join(rootfs, folder), { recursive: true })
     await cp(BUSYBOX, path.join(rootfs, 'bin/busybox'))
@@ -139,8 +150,7 @@ export class Podman {
     own.push('--runroot', path.join(this.scratch, 'runroot'), '--tmpdir')
     own.push(path.join(this.scratch, 'tmp'), '--log-level', 'error')
     return {
-      command: 'unshare',
-      all: ['-m', '--propagation', 'unchanged', 'sh', '-c', BEFORE, 'sh', ...own, ...args],
+      ...withoutUnified('podman', [...own, ...args]),
       env: { ...process.env, CONTAINERS_CONF: this.configuration },
     }
   }

@@ -9,6 +9,7 @@ import type { TenantAdministration } from '../ports.ts'
 import type { Certificates } from '../tls/certificates.ts'
 import { addAdminPolicies, addAdminVolumes } from './admin-catalog.ts'
 import { addCertificates } from './admin-certificates.ts'
+import { addAdminContainers } from './admin-containers.ts'
 import { createApp } from './app.ts'
 import { HTTP_BOUNDS } from './bounds.ts'
 import { peerOfRequest } from './endpoint.ts'
@@ -37,6 +38,7 @@ export async function createAdminApi(options: AdminApiOptions): Promise<FastifyI
   addAdminVolumes(app, options)
   addAdminPolicies(app, options)
   addGrants(app, options)
+  addAdminContainers(app, options)
   addAudit(app, options)
   await app.ready()
   return app

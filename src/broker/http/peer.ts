@@ -1,6 +1,7 @@
 /** Who is at the other end of a Unix socket, by the kernel. */
 import type { Socket } from 'node:net'
 import { addon } from '../../addon/index.ts'
+import { containerIn } from '../../containers/consumer.ts'
 import type { Principal } from '../../file-server/types.ts'
 import type { Actor } from '../store/audit.ts'
 import type { Tenant } from '../types.ts'
@@ -18,7 +19,7 @@ export function peerOf(socket: Socket): Peer {
     gid,
     groups,
     pid: pid > 0 ? pid : undefined,
-    container: cgroup === undefined ? undefined : containerOf(cgroup),
+    container: cgroup === undefined ? undefined : containerIn(cgroup),
     command,
   }
 }
@@ -30,11 +31,6 @@ export function mayUse(peer: Peer, { ids }: Tenant): boolean {
 
 export function isOperator({ uid }: Peer): boolean {
   return uid === 0 || uid === process.getuid?.()
-}
-
-/** The last part of /proc/PID/cgroup that looks like a container's id: podman, Docker, Kubernetes. */
-export function containerOf(cgroup: string): string | undefined {
-  return [...cgroup.matchAll(/(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])/g)].at(-1)?.[0]
 }
 
 /** Node has no public way to a socket's descriptor. */

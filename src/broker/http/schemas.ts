@@ -42,6 +42,37 @@ export const MountBody = Type.Object(
   strict,
 )
 
+const Consumer = {
+  tenant: Name,
+  pid: Type.Integer({
+    minimum: 1,
+    maximum: 2 ** 22,
+    description: 'In the namespace of the daemon.',
+  }),
+  startTicks: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      description: 'When it began: another with that number is refused.',
+    }),
+  ),
+  container: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$' })),
+  target: Type.String({ maxLength: 4_095, description: 'Absolute, as that process sees it.' }),
+}
+
+export const MountInsideBody = Type.Object(
+  { ...Type.Omit(MountBody, ['at', 'dryRun']).properties, ...Consumer },
+  strict,
+)
+
+export const UnmountInsideBody = Type.Object(
+  {
+    ...Consumer,
+    force: Type.Optional(Type.Boolean({ description: 'Open files get ESTALE.' })),
+    waitMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 300_000 })),
+  },
+  strict,
+)
+
 export const UnmountBody = Type.Object(
   {
     at: Type.Optional(Path),
@@ -73,6 +104,12 @@ export const Grant = Type.Object(
     volume: Name,
     policy: Name,
     at: Path,
+    inside: Type.Optional(
+      Type.Object(
+        { pid: Type.Integer(), container: Type.Optional(Type.String()), target: Path },
+        { ...strict, description: "There, and not in the tenant's mount." },
+      ),
+    ),
     mode: Mode,
     subpath: Path,
     compute: Type.Boolean(),
@@ -81,7 +118,9 @@ export const Grant = Type.Object(
     createdAt: Time,
     expiresAt: Type.Optional(Time),
     state: Type.Union(
-      ['preparing', 'active', 'revoking', 'unavailable'].map((each) => Type.Literal(each)),
+      ['preparing', 'active', 'revoking', 'unavailable', 'drifted'].map((each) =>
+        Type.Literal(each),
+      ),
     ),
     reason: Type.Optional(Type.String()),
   },

@@ -1,5 +1,5 @@
 /** What a tenant's processes may ask; one application serves the endpoints of all tenants. */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { GrantBroker } from '../broker.ts'
 import { BrokerError, toBrokerError } from '../broker-error.ts'
@@ -7,6 +7,7 @@ import type { TenantCompute } from '../ports.ts'
 import { faultOfAt } from '../paths.ts'
 import { createApp } from './app.ts'
 import { HTTP_BOUNDS } from './bounds.ts'
+import { closing } from './closing.ts'
 import { Computing } from './computing.ts'
 import { peerOfRequest } from './endpoint.ts'
 import { EventStreams } from './event-stream.ts'
@@ -252,13 +253,4 @@ function addCompute(app: FastifyInstance, { broker, tenantOf, computeOf }: Tenan
 function matches(header: string | undefined, etag: string): boolean {
   if (header === undefined) return false
   return header.split(',').some((each) => each.trim() === '*' || each.trim() === etag)
-}
-
-/** Aborted when the client goes away before it has its answer. */
-function closing(reply: FastifyReply): AbortSignal {
-  const controller = new AbortController()
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) controller.abort()
-  })
-  return controller.signal
 }

@@ -32,9 +32,14 @@ export function toMountRequest(body: schemas.Body<typeof schemas.MountBody>): Mo
 }
 
 export function grantView(grant: Grant | GrantReport) {
-  const { createdAtMs, expiresAtMs, ...rest } = grant
+  const { createdAtMs, expiresAtMs, inside, ...rest } = grant
   return {
     ...rest,
+    inside: inside && {
+      pid: inside.consumer.pid,
+      container: inside.consumer.container,
+      target: inside.target,
+    },
     createdAt: iso(createdAtMs),
     expiresAt: expiresAtMs === undefined ? undefined : iso(expiresAtMs),
     state: 'state' in grant ? grant.state : ('active' as const),

@@ -9,6 +9,7 @@ export type AuditAction =
   | 'revoke'
   | 'restore'
   | 'compute'
+  | 'drift'
   | 'drain'
   | 'volume-put'
   | 'volume-remove'

@@ -1,5 +1,5 @@
 /** Grants as they are promised: written before anything is done, so that a crash leaves an intent. */
-import type { AccessMode, Grant } from '../types.ts'
+import type { AccessMode, ContainerPlace, Grant } from '../types.ts'
 import type { Connection, Row } from './connection.ts'
 
 /** `preparing`: promised to nobody yet; `revoking`: to be taken away, whatever happens. */
@@ -20,10 +20,23 @@ export class GrantsTable {
   }
 
   all(): StoredGrant[] {
-    return this.#connection.all('SELECT * FROM grants ORDER BY created_at_ms, id').map(fromRow)
+    return this.#connection
+      .all(
+        `SELECT * FROM grants LEFT JOIN injections ON grant_id = id
+         ORDER BY created_at_ms, id`,
+      )
+      .map(fromRow)
   }
 
-  insert({ grant, state, requestKey }: StoredGrant): void {
+  insert(stored: StoredGrant): void {
+    this.#connection.transaction(() => {
+      this.#insert(stored)
+      const { id, inside } = stored.grant
+      if (inside !== undefined) this.#insertInside(id, inside)
+    })
+  }
+
+  #insert({ grant, state, requestKey }: StoredGrant): void {
     this.#connection.run(
       `INSERT INTO grants (id, tenant, at, volume, policy, mode, subpath, compute, revocable,
          quota_bytes, created_at_ms, expires_at_ms, state, request_key)
@@ -45,6 +58,20 @@ export class GrantsTable {
     )
   }
 
+  #insertInside(id: string, { consumer, target }: ContainerPlace): void {
+    this.#connection.run(
+      `INSERT INTO injections (grant_id, target, container, pid, start_ticks, boot_id, mount_namespace)
+       VALUES (?, ?, ?, ?, ?, ?, ?)`,
+      id,
+      target,
+      consumer.container ?? null,
+      consumer.pid,
+      consumer.startTicks,
+      consumer.bootId,
+      consumer.mountNamespace,
+    )
+  }
+
   setState(id: string, state: GrantState): void {
     this.#connection.run('UPDATE grants SET state = ? WHERE id = ?', state, id)
   }
@@ -59,7 +86,10 @@ export class GrantsTable {
   }
 
   remove(id: string): void {
-    this.#connection.run('DELETE FROM grants WHERE id = ?', id)
+    this.#connection.transaction(() => {
+      this.#connection.run('DELETE FROM injections WHERE grant_id = ?', id)
+      this.#connection.run('DELETE FROM grants WHERE id = ?', id)
+    })
   }
 }
 
@@ -71,6 +101,7 @@ function fromRow(row: Row): StoredGrant {
       volume: String(row['volume']),
       policy: String(row['policy']),
       at: String(row['at']),
+      ...insideOf(row),
       mode: String(row['mode']) as AccessMode, // held by a CHECK
       subpath: String(row['subpath']),
       compute: row['compute'] === 1,
@@ -82,6 +113,18 @@ function fromRow(row: Row): StoredGrant {
     state: String(row['state']) as GrantState,
     requestKey: row['request_key'] === null ? undefined : String(row['request_key']),
   }
+}
+
+function insideOf(row: Row): { readonly inside?: ContainerPlace } {
+  if (row['grant_id'] === null) return {}
+  const consumer = {
+    pid: Number(row['pid']),
+    startTicks: Number(row['start_ticks']),
+    bootId: String(row['boot_id']),
+    mountNamespace: String(row['mount_namespace']),
+    container: row['container'] === null ? undefined : String(row['container']),
+  }
+  return { inside: { target: String(row['target']), consumer } }
 }
 
 function numberOr(value: unknown): number | undefined {

@@ -70,4 +70,15 @@ export const MIGRATIONS: readonly string[] = [
      revoked_at_ms INTEGER
    ) STRICT;
    CREATE INDEX certificates_by_tenant ON certificates (tenant, issued_at_ms);`,
+
+  // Where a grant is that stands inside a container, and until when: the end of that process.
+  `CREATE TABLE injections (
+     grant_id TEXT PRIMARY KEY,
+     target TEXT NOT NULL,
+     container TEXT,
+     pid INTEGER NOT NULL,
+     start_ticks INTEGER NOT NULL,
+     boot_id TEXT NOT NULL,
+     mount_namespace TEXT NOT NULL
+   ) STRICT;`,
 ]

@@ -19,10 +19,12 @@ import { VirtualFiles } from './virtual.ts'
 export async function mountFuseNative(options: MountOptions): Promise<FileServer> {
   if (options.allowOther)
     throw new VfsError('ENOTSUP', 'fuse-native cannot tell users apart, so it serves one')
-  const { backing, reserved, handler, onNotice } = options
+  const { backing, mountPoint, reserved, handler, onNotice } = options
+  if (mountPoint === undefined)
+    throw new VfsError('ENOTSUP', 'fuse-native serves a mount point: nothing for containers')
   const volume = await openVolume(backing)
   try {
-    const session = new Session(options)
+    const session = new Session({ ...options, mountPoint })
     const programs = new Programs()
     const virtual = new VirtualFiles({
       volume,
@@ -44,6 +46,7 @@ export async function mountFuseNative(options: MountOptions): Promise<FileServer
 class FuseNativeServer implements FileServer {
   readonly volume: Volume
   readonly negotiated: Negotiated = NEGOTIATED
+  readonly detached = undefined
   readonly #session: Session
   readonly #programs: Programs
   readonly #virtual: VirtualFiles

@@ -1,0 +1,20 @@
+/** What `native/containers` exports. */
+export interface ContainersAddon {
+  /** Undefined: there is no such process. */
+  identifyProcess(pid: number): ProcessIdentity | undefined
+  /** Throws when the process with that number is not the one that began then. */
+  readonly ProcessWatch: new (
+    pid: number,
+    startTicks: number,
+    onEnd: () => void,
+  ) => { close(): void }
+}
+
+export interface ProcessIdentity {
+  /** After the boot; with the number, of no other process. */
+  readonly startTicks: number
+  /** A number that no other namespace is given; "0": it cannot be told. */
+  readonly mountNamespace: string
+  /** `/proc/PID/cgroup`. */
+  readonly cgroup: string
+}

@@ -1,0 +1,254 @@
+/**
+ * What one tenant is granted inside running containers. Each container has a connection of its own, whose
+ * mount is attached nowhere: every grant is a graft in it, and a clone of that graft alone is moved into the
+ * container. So nothing above the grant's root is ever in reach there, and a container that aborts its
+ * connection aborts nobody else's. The connection goes with the container.
+ */
+import { mkdir, readdir, rm, rmdir } from 'node:fs/promises'
+import path from 'node:path'
+import type { GraftSource, InsideChange, TenantGraft, TenantGraftOptions } from '../broker/ports.ts'
+import type { ContainerPlace } from '../broker/types.ts'
+import { makeDirectories } from '../config/directories.ts'
+import { attach, detach } from '../containers/attach.ts'
+import { type Consumer, isThere, keyOf, watch } from '../containers/consumer.ts'
+import { mountAtEnd, mountsOf } from '../containers/mount-view.ts'
+import { errnoOf, VfsError } from '../errors.ts'
+import type { FileServer } from '../file-server/types.ts'
+import type { Logger } from '../telemetry/log.ts'
+import { orUndo } from './assembly.ts'
+
+export interface ContainerMountsOptions {
+  /** Of the tenant's state: a folder a container. */
+  readonly directory: string
+  /** A mount of `backing` that is attached nowhere, with its programs in `stateDirectory`. */
+  readonly serve: (
+    places: { readonly backing: string; readonly stateDirectory: string },
+    onEnded: (reason: string) => void,
+    undo: AsyncDisposableStack,
+  ) => Promise<FileServer>
+  readonly log: Logger
+}
+
+/** Each is a connection with its threads. */
+const MAX_CONTAINERS = 256
+/** Beyond the numbers of the tenant's own grafts. */
+const FIRST = 2 ** 32
+
+interface Connection {
+  readonly consumer: Consumer
+  readonly server: FileServer
+  /** What it serves: an empty directory but for the points of its grafts. */
+  readonly backing: string
+  readonly injected: Set<Injected>
+  ended: boolean
+  close(): Promise<void>
+}
+
+interface Injected {
+  readonly id: number
+  readonly connection: Connection
+  readonly graft: number
+  readonly name: string
+  readonly target: string
+  readonly onChange: (change: InsideChange) => void
+  /** As the helper said. */
+  readonly mount: string
+}
+
+export class ContainerMounts {
+  readonly #options: ContainerMountsOptions
+  /** By mount namespace; also those that are being made. */
+  readonly #connections = new Map<string, Promise<Connection>>()
+  readonly #injected = new Map<number, Injected>()
+  #last = FIRST
+  #closed = false
+
+  constructor(options: ContainerMountsOptions) {
+    this.#options = options
+  }
+
+  /** Removes what containers that ended meanwhile have left. */
+  async sweep(): Promise<void> {
+    const { directory } = this.#options
+    for (const name of await readdir(directory).catch(() => []))
+      if (!(await isThere(name))) await rm(path.join(directory, name), { recursive: true })
+  }
+
+  /**
+   * Resolves with a number once a walk of the target in there ends in the grant. VfsError as of a graft;
+   * and ESRCH (the container ended), EADDRNOTAVAIL (the target cannot be: the message says why).
+   */
+  async inject(
+    { consumer, target }: ContainerPlace,
+    { backing, subpath }: GraftSource,
+    options: TenantGraftOptions,
+    onChange: (change: InsideChange) => void,
+  ): Promise<number> {
+    const connection = await this.#connect(consumer)
+    const { server, injected } = connection
+    const id = ++this.#last
+    const name = `g${id - FIRST}`
+    const graft = await server.graftAt(name, backing, subpath, options)
+    try {
+      const root = server.detached?.root ?? -1
+      const { readOnly } = options
+      const mount = await attach(consumer, target, { root, name, readOnly })
+      if (connection.ended) throw new VfsError('ESRCH', 'the container ended meanwhile')
+      const entry = { id, connection, graft, name, target, onChange, mount }
+      injected.add(entry)
+      this.#injected.set(id, entry)
+      return id
+    } catch (error) {
+      await this.#ungraft(connection, graft, name)
+      throw error
+    }
+  }
+
+  /** Takes away the dead mount of an earlier daemon, if it is there. */
+  async clear({ consumer, target }: ContainerPlace): Promise<void> {
+    await detach(consumer, target, undefined).catch((error: unknown) => {
+      this.#options.log.debug({ err: error, target }, 'nothing to take out of a container')
+    })
+  }
+
+  /** Undefined: it is none of these. Denied first, so that nothing waits for the container. */
+  revoke(id: number): Promise<void> | undefined {
+    const entry = this.#injected.get(id)
+    return entry === undefined ? undefined : this.#revoke(entry)
+  }
+
+  grafts(): TenantGraft[] {
+    return [...this.#injected.values()].map(({ id, connection, graft, name }) => {
+      const { server } = connection
+      const found = server.statistics().grafts.find((each) => each.id === graft)
+      return {
+        graft: id,
+        at: name,
+        deviceMinor: server.detached?.deviceMinor ?? 0,
+        openHandles: found?.openHandles ?? 0,
+        usedBytes: found?.usedBytes,
+      }
+    })
+  }
+
+  /** What is not seen at its target any more, and why. */
+  async drifted(): Promise<ReadonlyMap<number, string>> {
+    const found = new Map<number, string>()
+    const connections = new Set([...this.#injected.values()].map(({ connection }) => connection))
+    for (const { consumer, server, injected } of connections) {
+      const minor = server.detached?.deviceMinor
+      const mounts = await mountsOf(consumer.pid).catch(() => undefined)
+      // Whether it still is the process that was meant.
+      if (mounts === undefined || !(await isThere(keyOf(consumer)))) continue
+      for (const { id, name, target } of injected) {
+        const isIt = (each: { deviceMinor: number | undefined; root: string } | undefined) =>
+          each?.deviceMinor === minor && each?.root === `/${name}`
+        if (isIt(mountAtEnd(mounts, target))) continue
+        const there = mounts.some(isIt)
+        found.set(id, there ? 'something covers it in there' : 'it was unmounted in there')
+      }
+    }
+    return found
+  }
+
+  /** What is in containers answers ENOTCONN from then on, and is replaced by the next daemon. */
+  async close(): Promise<void> {
+    this.#closed = true
+    const all = await Promise.allSettled(this.#connections.values())
+    this.#injected.clear()
+    await Promise.all(
+      all.flatMap((each) => (each.status === 'fulfilled' ? [each.value.close()] : [])),
+    )
+    this.#connections.clear()
+  }
+
+  #connect(consumer: Consumer): Promise<Connection> {
+    if (this.#closed) throw new VfsError('ENOTCONN', 'the tenant is being stopped')
+    const key = consumer.mountNamespace
+    const known = this.#connections.get(key)
+    if (known !== undefined) return known
+    if (this.#connections.size >= MAX_CONTAINERS)
+      throw new VfsError('ENOSPC', `volumes are in ${MAX_CONTAINERS} containers already`)
+    const made = orUndo((undo) => this.#open(consumer, undo))
+    this.#connections.set(key, made)
+    made.catch(() => this.#connections.delete(key))
+    return made
+  }
+
+  async #open(consumer: Consumer, undo: AsyncDisposableStack): Promise<Connection> {
+    const folder = path.join(this.#options.directory, keyOf(consumer))
+    const backing = path.join(folder, 'root')
+    const stateDirectory = path.join(folder, 'compute')
+    await makeDirectories(this.#options.directory, 0o700)
+    for (const each of [folder, stateDirectory, backing])
+      await mkdir(each, { mode: each === backing ? 0o755 : 0o700 }).catch(ignoreExisting)
+    const server = await this.#options.serve(
+      { backing, stateDirectory },
+      (reason) => this.#lost(connection, reason),
+      undo,
+    )
+    const connection: Connection = {
+      consumer,
+      server,
+      backing,
+      injected: new Set(),
+      ended: false,
+      close: async () => {
+        await undo.disposeAsync()
+        if (connection.ended) await rm(folder, { recursive: true, force: true })
+      },
+    }
+    undo.defer(watch(consumer, () => this.#ended(connection)))
+    return connection
+  }
+
+  #ended(connection: Connection): void {
+    connection.ended = true
+    this.#connections.delete(connection.consumer.mountNamespace)
+    for (const { onChange } of connection.injected)
+      onChange({ kind: 'ended', why: 'its container ended' })
+    if (connection.injected.size === 0) this.#end(connection)
+  }
+
+  /** Somebody with the right to do so aborted it. */
+  #lost(connection: Connection, reason: string): void {
+    if (this.#closed || connection.ended) return
+    this.#connections.delete(connection.consumer.mountNamespace)
+    const lost = [...connection.injected]
+    connection.injected.clear()
+    for (const { id } of lost) this.#injected.delete(id)
+    this.#end(connection)
+    for (const { onChange } of lost) onChange({ kind: 'lost', why: reason })
+  }
+
+  #end(connection: Connection): void {
+    connection.close().catch((error: unknown) => {
+      this.#options.log.error({ err: error }, 'a connection of a container')
+    })
+  }
+
+  async #revoke(entry: Injected): Promise<void> {
+    const { id, connection, graft, name, target, mount } = entry
+    await this.#ungraft(connection, graft, name)
+    this.#injected.delete(id)
+    connection.injected.delete(entry)
+    if (connection.ended) {
+      if (connection.injected.size === 0) this.#end(connection)
+      return
+    }
+    await detach(connection.consumer, target, mount).catch((error: unknown) => {
+      if (errnoOf(error) === 'ESRCH') return
+      // Its files are out of reach already.
+      this.#options.log.warn({ err: error, target }, 'a mount stays in a container, without files')
+    })
+  }
+
+  async #ungraft({ server, backing }: Connection, graft: number, name: string): Promise<void> {
+    await server.revoke(graft)
+    await rmdir(path.join(backing, name)).catch(() => undefined)
+  }
+}
+
+function ignoreExisting(error: unknown): void {
+  if (errnoOf(error) !== 'EEXIST') throw error
+}
