@@ -33,6 +33,7 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
                            InstanceMethod<&NativeFileServer::statistics>("statistics"),
                            InstanceMethod<&NativeFileServer::graft>("graft"),
                            InstanceMethod<&NativeFileServer::graft_programs>("graftPrograms"),
+                           InstanceMethod<&NativeFileServer::grafts_within>("graftsWithin"),
                            InstanceMethod<&NativeFileServer::graft_at>("graftAt"),
                            InstanceMethod<&NativeFileServer::revoke>("revoke"),
                            InstanceMethod<&NativeFileServer::stop>("stop"),
@@ -139,6 +140,9 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
   Napi::Value graft(const Napi::CallbackInfo& info) { return graft_binding(info, session_); }
   Napi::Value graft_programs(const Napi::CallbackInfo& info) {
     return graft_programs_binding(info, session_);
+  }
+  Napi::Value grafts_within(const Napi::CallbackInfo& info) {
+    return grafts_within_binding(info, session_);
   }
   Napi::Value graft_at(const Napi::CallbackInfo& info) {
     return graft_at_binding(info, session_);

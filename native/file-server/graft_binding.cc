@@ -101,8 +101,9 @@ Napi::Value graft_programs_binding(const Napi::CallbackInfo& info,
   return out;
 }
 
-Napi::Array graft_statistics(Napi::Env env, const Session& session) {
-  const auto grafts = session.grafts().statistics();
+namespace {
+
+Napi::Array to_array(Napi::Env env, const std::vector<GraftStatistics>& grafts) {
   auto out = Napi::Array::New(env, grafts.size());
   for (uint32_t i = 0; i < grafts.size(); ++i) {
     const GraftStatistics& graft = grafts[i];
@@ -125,6 +126,18 @@ Napi::Array graft_statistics(Napi::Env env, const Session& session) {
     out.Set(i, entry);
   }
   return out;
+}
+
+}  // namespace
+
+Napi::Array graft_statistics(Napi::Env env, const Session& session) {
+  return to_array(env, session.grafts().statistics());
+}
+
+Napi::Value grafts_within_binding(const Napi::CallbackInfo& info,
+                                  const std::shared_ptr<Session>& session) {
+  const uint32_t graft = info[0].As<Napi::Number>().Uint32Value();
+  return to_array(info.Env(), session->grafts().statistics(graft));
 }
 
 }  // namespace insitu

@@ -20,5 +20,8 @@ Napi::Value graft_programs_binding(const Napi::CallbackInfo& info,
 Napi::Value revoke_binding(const Napi::CallbackInfo& info, const std::shared_ptr<Session>& session);
 // Of each graft, for `statistics()`.
 Napi::Array graft_statistics(Napi::Env env, const Session& session);
+// (graft: number) => the same of that one and of those that stand in it, outer ones first.
+Napi::Value grafts_within_binding(const Napi::CallbackInfo& info,
+                                  const std::shared_ptr<Session>& session);
 
 }  // namespace insitu

@@ -1,6 +1,7 @@
 #include "graft_table.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,7 +19,9 @@ namespace insitu {
 
 namespace {
 
-constexpr size_t kMaxGrafts = 1'024;  // each costs some descriptors
+// Each costs about four descriptors and a few kilobytes.
+constexpr size_t kMaxGrafts = 16'384;
+constexpr rlim_t kDescriptorsOfGraft = 5;
 // Until requests under way are answered. Only one that hangs in the backing takes longer, and what
 // it reads or writes was asked for before.
 constexpr unsigned kUnderWayMs = 2'000;
@@ -33,6 +36,34 @@ constexpr unsigned kShownMs = 2'000;
 
 Descriptor shared(UniqueFd fd) { return std::make_shared<const UniqueFd>(std::move(fd)); }
 
+// Between two looks at the limit of descriptors.
+constexpr size_t kRoomAt = 512;
+
+// For that many grafts, as far as we may: beside them the daemon keeps what it was given.
+void make_room(size_t grafts) {
+  constexpr rlim_t others = 16'384;
+  const rlim_t wanted = grafts * kDescriptorsOfGraft + others;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted) return;
+  limit = {wanted, std::max(limit.rlim_max, wanted)};
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+std::vector<GraftStatistics> to_statistics(const std::vector<GraftPtr>& grafts) {
+  std::vector<GraftStatistics> out;
+  for (const GraftPtr& graft : grafts) {
+    const Tree& tree = *graft->tree;
+    out.push_back({tree.id,
+                   graft->parent_path.empty() ? graft->name : graft->parent_path + "/" + graft->name,
+                   graft->parent_tree,
+                   graft->subpath.empty() ? graft->backing : graft->backing + "/" + graft->subpath,
+                   tree.read_only, tree.revocable, tree.programs != nullptr, tree.nodes, tree.open,
+                   tree.quota ? std::optional(tree.quota->limit()) : std::nullopt,
+                   tree.quota ? tree.quota->used() : 0});
+  }
+  return out;
+}
+
 void check_name(const Session& session, const std::string& name) {
   if (!is_component(name) || name.size() > 255 || name.find('\0') != std::string::npos)
     fail(EINVAL, "not a name that a graft can have: " + name);
@@ -42,60 +73,12 @@ void check_name(const Session& session, const std::string& name) {
 
 }  // namespace
 
-void GraftTable::place(Graft& graft, const GraftRequest& request,
-                       const std::vector<GraftPtr>& others) const {
-  graft.parent_tree = request.tree;
-  graft.parent_path = request.path;
-  graft.name = request.name;
-  Descriptor top = request.tree == 0 ? session_.inodes().root()->descriptor() : nullptr;
-  for (const GraftPtr& other : others)
-    if (other->tree->id == request.tree) top = other->root;
-  if (!top) fail(ESTALE, "the graft that the point should stand in is gone");
-  graft.parent = shared(open_point_directory(top->get(), request.path));
-  struct stat directory;
-  // What is covered by a graft stands for that one's root. The younger one comes later.
-  for (size_t i = 0; i <= others.size(); ++i) {
-    if (::fstat(graft.parent->get(), &directory) < 0) fail(errno, request.path);
-    if (i == others.size()) break;
-    const Graft& other = *others[i];
-    if (other.parent_tree != graft.parent_tree || other.stub_dev != directory.st_dev ||
-        other.stub_ino != directory.st_ino)
-      continue;
-    graft.parent_tree = other.tree->id;
-    graft.parent_path.clear();
-    graft.parent = top = other.root;
-  }
-  graft.parent_dev = directory.st_dev;
-  graft.parent_ino = directory.st_ino;
-  graft.ancestors = directories_up(graft.parent->get(), top->get());
-}
-
-void GraftTable::check_overlap(int backing, const std::string& path,
-                               const std::vector<GraftPtr>& others) const {
-  const MountTable mounts = mount_table();
-  const auto mine = extents_of(backing, mounts);
-  const auto refuse_with = [&](const std::string& whose) {
-    fail(EINVAL, "the backing of the graft, " + path + ", overlaps " + whose);
-  };
-  const auto refuse = [&](const std::vector<Extent>& theirs, const std::string& whose) {
-    if (overlap(mine, theirs)) refuse_with(whose);
-  };
-  if (!session_.device_number().empty())
-    refuse({whole_filesystem(session_.device_number())}, "this mount itself");
-  refuse(extents_of(session_.inodes().root()->descriptor()->get(), mounts),
-         "the volume's, " + session_.options().backing);
-  for (const GraftPtr& other : others)
-    if (overlap(mine, other->mounts == mounts.digest ? other->extents
-                                                     : extents_of(other->plain->get(), mounts)))
-      refuse_with("another graft's, " + other->backing);
-}
-
 // Everything that may take long: no other graft, and above all no revocation, waits for it.
 std::shared_ptr<Graft> GraftTable::open_tree(const GraftRequest& request) const {
   UniqueFd backing(::open(request.backing.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!backing) fail(errno, "the backing of the graft, " + request.backing);
   if (!request.subpath.empty()) backing = open_point_directory(backing.get(), request.subpath);
-  check_overlap(backing.get(), request.backing, all());
+  Whereabouts lies = check_overlap(backing.get(), request.backing);
 
   const auto tree = std::make_shared<Tree>();
   tree->read_only = request.read_only;
@@ -114,9 +97,7 @@ std::shared_ptr<Graft> GraftTable::open_tree(const GraftRequest& request) const 
   graft->backing = request.backing;
   graft->identity = request.identity;
   graft->subpath = request.subpath;
-  const MountTable mounts = mount_table();
-  graft->mounts = mounts.digest;
-  graft->extents = extents_of(backing.get(), mounts);
+  graft->lies = std::move(lies);
   graft->plain = shared(std::move(backing));
   graft->root = clone ? shared(std::move(clone)) : graft->plain;
   graft->tree = tree;
@@ -135,20 +116,26 @@ void GraftTable::add(const std::shared_ptr<Graft>& graft) {
   if (graft->tree->programs) session_.virtual_layer()->arrived(graft->tree, graft->root->get());
   any_ = true;
   insert(graft);
+  const std::lock_guard lock(places_mutex_);
+  places_.insert(graft->tree->id, graft->lies.extents);
+  // Something was mounted since it was looked at: all are looked at again.
+  if (places_mounts_ != graft->lies.mounts) places_mounts_ = 0;
 }
 
 uint32_t GraftTable::graft(const GraftRequest& request) {
   check_name(session_, request.name);
   const auto graft = open_tree(request);
   const std::lock_guard changing(changing_);
-  const std::vector<GraftPtr> others = all();
-  if (others.size() >= kMaxGrafts) fail(ENOSPC, "too many grafts");
-  place(*graft, request, others);
-  for (const GraftPtr& other : others)
-    if (graft->tree->programs && other->tree->key_prefix == graft->tree->key_prefix)
+  {
+    const std::shared_lock lock(mutex_);
+    if (grafts_.size() >= kMaxGrafts) fail(ENFILE, "too many grafts");
+    if (graft->tree->programs && identities_.contains(graft->tree->key_prefix))
       fail(EEXIST, "a graft has this identity already: " + request.identity);
+    if (grafts_.size() % kRoomAt == 0) make_room(grafts_.size() + kRoomAt);
+  }
+  place(*graft, request);
   // Again: others may have come meanwhile.
-  check_overlap(graft->plain->get(), request.backing, others);
+  graft->lies = check_overlap(graft->plain->get(), request.backing);
   {
     const std::shared_lock lock(mutex_);
     if (points_.contains({graft->parent_tree, graft->parent_dev, graft->parent_ino, graft->name}))
@@ -166,7 +153,7 @@ GraftPtr GraftTable::adopt(const GraftRequest& request, uint32_t id, bool made_s
   const auto graft = open_tree(request);
   const std::lock_guard changing(changing_);
   graft->tree->id = id;
-  place(*graft, request, all());
+  place(*graft, request);
   graft->made_stub = made_stub;
   add(graft);
   return graft;
@@ -179,10 +166,15 @@ void GraftTable::insert(const GraftPtr& graft) {
   points_.emplace(Point{in, graft->parent_dev, graft->parent_ino, graft->name}, graft);
   ++parents_[{in, graft->parent_dev, graft->parent_ino}];
   for (const auto& [dev, ino] : graft->ancestors) ++ancestors_[{in, dev, ino}];
-  ++covered_[{in, graft->stub_dev, graft->stub_ino}];
+  covered_.insert_or_assign(Directory{in, graft->stub_dev, graft->stub_ino}, graft);
+  if (graft->tree->programs) identities_.insert(graft->tree->key_prefix);
 }
 
 void GraftTable::erase(const Graft& graft) {
+  {
+    const std::lock_guard lock(places_mutex_);
+    places_.erase(graft.tree->id);
+  }
   const std::unique_lock lock(mutex_);
   const uint32_t in = graft.parent_tree;
   grafts_.erase(graft.tree->id);
@@ -193,7 +185,8 @@ void GraftTable::erase(const Graft& graft) {
   };
   release(parents_, {in, graft.parent_dev, graft.parent_ino});
   for (const auto& [dev, ino] : graft.ancestors) release(ancestors_, {in, dev, ino});
-  release(covered_, {in, graft.stub_dev, graft.stub_ino});
+  covered_.erase({in, graft.stub_dev, graft.stub_ino});
+  if (graft.tree->programs) identities_.erase(graft.tree->key_prefix);
 }
 
 // The name of the point, also where it was known not to be there, and the listing that it is in.
@@ -210,13 +203,7 @@ void GraftTable::tell_kernel(uint32_t tree, dev_t dev, ino_t ino, const std::str
 
 void GraftTable::revoke(uint32_t id) {
   const std::lock_guard changing(changing_);
-  // With those that stand in it, inner ones last.
-  std::vector<GraftPtr> going;
-  for (const GraftPtr& one : all()) {
-    const bool inside = std::ranges::any_of(
-        going, [&](const GraftPtr& outer) { return outer->tree->id == one->parent_tree; });
-    if (one->tree->id == id || inside) going.push_back(one);
-  }
+  const std::vector<GraftPtr> going = with_inner(id);
   if (going.empty()) fail(ENOENT, "there is no such graft");
   const auto in_use = [](const GraftPtr& one) { return !one->tree->revocable && one->tree->open > 0; };
   const auto refuse_in_use = [&] {
@@ -290,14 +277,13 @@ bool GraftTable::has_points(const Inode& directory) const {
 
 GraftPtr GraftTable::rooted_at(const Inode& directory) const {
   if (!any() || directory.tree().is_volume()) return nullptr;
-  const std::shared_lock lock(mutex_);
-  const auto found = grafts_.find(directory.tree().id);
-  if (found == grafts_.end()) return nullptr;
+  const GraftPtr found = find(directory.tree().id);
+  if (!found) return nullptr;
   struct stat root;
-  if (::fstat(found->second->root->get(), &root) < 0 || root.st_ino != directory.ino() ||
+  if (::fstat(found->root->get(), &root) < 0 || root.st_ino != directory.ino() ||
       root.st_dev != directory.dev())
     return nullptr;
-  return found->second;
+  return found;
 }
 
 bool GraftTable::is_ancestor(uint32_t tree, dev_t dev, ino_t ino) const {
@@ -325,9 +311,8 @@ std::vector<std::string> GraftTable::points_in(uint32_t tree, dev_t dev, ino_t i
 }
 
 TreePtr GraftTable::tree(uint32_t id) const {
-  const std::shared_lock lock(mutex_);
-  const auto found = grafts_.find(id);
-  return found == grafts_.end() ? nullptr : found->second->tree;
+  const GraftPtr graft = find(id);
+  return graft ? graft->tree : nullptr;
 }
 
 std::vector<GraftPtr> GraftTable::all() const {
@@ -337,19 +322,36 @@ std::vector<GraftPtr> GraftTable::all() const {
   return out;
 }
 
-std::vector<GraftStatistics> GraftTable::statistics() const {
-  std::vector<GraftStatistics> out;
-  for (const GraftPtr& graft : all()) {
-    const Tree& tree = *graft->tree;
-    out.push_back({tree.id,
-                   graft->parent_path.empty() ? graft->name : graft->parent_path + "/" + graft->name,
-                   graft->parent_tree,
-                   graft->subpath.empty() ? graft->backing : graft->backing + "/" + graft->subpath,
-                   tree.read_only, tree.revocable, tree.programs != nullptr, tree.nodes, tree.open,
-                   tree.quota ? std::optional(tree.quota->limit()) : std::nullopt,
-                   tree.quota ? tree.quota->used() : 0});
+GraftPtr GraftTable::find(uint32_t id) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = grafts_.find(id);
+  return found == grafts_.end() ? nullptr : found->second;
+}
+
+GraftPtr GraftTable::covering(uint32_t tree, dev_t dev, ino_t ino) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = covered_.find({tree, dev, ino});
+  return found == covered_.end() ? nullptr : found->second;
+}
+
+// Inner ones last.
+std::vector<GraftPtr> GraftTable::with_inner(uint32_t id) const {
+  std::vector<GraftPtr> out;
+  const std::shared_lock lock(mutex_);
+  if (const auto found = grafts_.find(id); found != grafts_.end()) out.push_back(found->second);
+  for (size_t i = 0; i < out.size(); ++i) {
+    const uint32_t in = out[i]->tree->id;
+    for (auto point = points_.lower_bound(Point{in, 0, 0, ""});
+         point != points_.end() && std::get<0>(point->first) == in; ++point)
+      out.push_back(point->second);
   }
   return out;
+}
+
+std::vector<GraftStatistics> GraftTable::statistics() const { return to_statistics(all()); }
+
+std::vector<GraftStatistics> GraftTable::statistics(uint32_t id) const {
+  return to_statistics(with_inner(id));
 }
 
 }  // namespace insitu

@@ -6,14 +6,15 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <tuple>
 #include <vector>
 
+#include "extent_index.h"
 #include "inode_table.h"
-#include "tree_overlap.h"
 
 namespace insitu {
 
@@ -32,6 +33,12 @@ struct GraftRequest {
   std::string identity;  // of the tree, from whoever grants it; the keys of its directories hold it
 };
 
+// Where a tree lies, as long as nothing is mounted or unmounted.
+struct Whereabouts {
+  std::vector<Extent> extents;
+  size_t mounts = 0;
+};
+
 // A backing tree in its place. Its point is a real directory, empty and never seen while the graft
 // stands, so that the name is taken on disk too.
 struct Graft {
@@ -42,9 +49,7 @@ struct Graft {
   std::string subpath;
   Descriptor root;   // O_PATH; of a clone that is read-only too, where we may make one
   Descriptor plain;  // O_PATH, as it was given
-  // Where `plain` lay when it was grafted, good while nothing else is mounted.
-  std::vector<Extent> extents;
-  size_t mounts = 0;
+  Whereabouts lies;  // `plain`, when it was grafted
   // The point.
   uint32_t parent_tree;
   std::string parent_path;  // as it was then; for those who look
@@ -74,7 +79,7 @@ struct GraftStatistics {
 };
 
 // The grafts of one mount. `graft` and `revoke` come from threads that serve nothing; they throw
-// std::system_error. Lock order: `changing_`, `mutex_`, the inode table's.
+// std::system_error. Lock order: `changing_`, `places_mutex_`, `mutex_`, the inode table's.
 class GraftTable {
  public:
   explicit GraftTable(Session& session) : session_(session) {}
@@ -111,6 +116,8 @@ class GraftTable {
   void tell_kernel(uint32_t tree, dev_t dev, ino_t ino, const std::string& name) const;
 
   std::vector<GraftStatistics> statistics() const;
+  // Of this one and of those that stand in it, outer ones first; empty when there is none.
+  std::vector<GraftStatistics> statistics(uint32_t id) const;
   std::vector<GraftPtr> all() const;
   // Of a predecessor, whose point is as it was.
   GraftPtr adopt(const GraftRequest& request, uint32_t id, bool made_stub);
@@ -123,9 +130,13 @@ class GraftTable {
 
   std::shared_ptr<Graft> open_tree(const GraftRequest& request) const;
   // Fills in the directory of the point.
-  void place(Graft& graft, const GraftRequest& request, const std::vector<GraftPtr>& others) const;
-  void check_overlap(int backing, const std::string& path,
-                     const std::vector<GraftPtr>& others) const;
+  void place(Graft& graft, const GraftRequest& request) const;
+  Whereabouts check_overlap(int backing, const std::string& path) const;
+  // Called with places_mutex_ held: mounts may have come and gone below the trees.
+  void follow_mounts(const MountTable& mounts) const;
+  GraftPtr find(uint32_t id) const;
+  GraftPtr covering(uint32_t tree, dev_t dev, ino_t ino) const;
+  std::vector<GraftPtr> with_inner(uint32_t id) const;
   void add(const std::shared_ptr<Graft>& graft);
   void insert(const GraftPtr& graft);
   void erase(const Graft& graft);
@@ -137,12 +148,17 @@ class GraftTable {
   std::mutex changing_;  // one change at a time
   uint32_t last_ = 0;    // guarded by changing_
 
+  mutable std::mutex places_mutex_;  // guards where all trees lie
+  mutable ExtentIndex places_;
+  mutable size_t places_mounts_ = 0;  // while those were mounted
+
   mutable std::shared_mutex mutex_;  // guards what follows
   std::map<uint32_t, GraftPtr> grafts_;
   std::map<Point, GraftPtr> points_;
   std::map<Directory, unsigned> parents_;    // directories in which points stand, and how many
   std::map<Directory, unsigned> ancestors_;  // the same, and those above
-  std::map<Directory, unsigned> covered_;    // the points themselves
+  std::map<Directory, GraftPtr> covered_;    // the points themselves
+  std::set<std::string> identities_;         // the prefixes of keys in trees with programs
 };
 
 }  // namespace insitu

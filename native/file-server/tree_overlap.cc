@@ -1,12 +1,15 @@
 #include "tree_overlap.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <climits>
 #include <fstream>
+#include <mutex>
 #include <optional>
 #include <sstream>
 #include <system_error>
@@ -35,7 +38,12 @@ std::string unescaped(const std::string& text) {
   return out;
 }
 
+// Asks no filesystem.
 int mount_of(int fd) {
+  struct statx status;
+  if (::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &status) == 0 &&
+      (status.stx_mask & STATX_MNT_ID) != 0)
+    return static_cast<int>(status.stx_mnt_id);
   std::ifstream info("/proc/self/fdinfo/" + std::to_string(fd));
   for (std::string word; info >> word;)
     if (int id = 0; word == "mnt_id:" && info >> id) return id;
@@ -55,9 +63,7 @@ std::string joined(const std::string& directory, const std::string& rest) {
   return (directory == "/" ? "" : directory) + rest;
 }
 
-}  // namespace
-
-MountTable mount_table() {
+MountTable read_mount_table() {
   MountTable out;
   std::ifstream table("/proc/self/mountinfo");
   for (std::string text; std::getline(table, text);) {
@@ -71,6 +77,22 @@ MountTable mount_table() {
     out.lines.push_back(std::move(line));
   }
   return out;
+}
+
+}  // namespace
+
+std::shared_ptr<const MountTable> mount_table() {
+  static std::mutex mutex;
+  static UniqueFd watch;
+  static std::shared_ptr<const MountTable> known;
+  const std::lock_guard lock(mutex);
+  const bool watched = static_cast<bool>(watch);
+  if (!watched) watch.reset(::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
+  // Says once that there was a change; what changes after this question is told by the next one.
+  pollfd change{watch.get(), POLLPRI, 0};
+  const bool changed = !watch || ::poll(&change, 1, 0) != 0;
+  if (!watched || changed || !known) known = std::make_shared<const MountTable>(read_mount_table());
+  return known;
 }
 
 std::vector<Extent> extents_of(int directory, const MountTable& mounts) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,12 +21,13 @@ struct MountLine {
   std::string point;  // in our namespace
 };
 
-// What is mounted now; read once for many directories.
+// What is mounted.
 struct MountTable {
   std::vector<MountLine> lines;
   size_t digest = 0;  // of the whole text: the same while nothing is mounted or unmounted
 };
-MountTable mount_table();
+// As it is now; read again only when something was mounted or unmounted meanwhile.
+std::shared_ptr<const MountTable> mount_table();
 // Of a directory (O_PATH). Throws std::system_error.
 std::vector<Extent> extents_of(int directory, const MountTable& mounts);
 // The whole filesystem with this device ("major:minor").

@@ -65,6 +65,8 @@ const { restored, failed } = await broker.addTenant(
     clear: (place) => containers.clear(place),
     drifted: () => containers.drifted(),
     revoke: (graft) => containers.revoke(graft) ?? server.revoke(graft),
+    openHandles: (graft) =>
+      server.graftsWithin(graft).reduce((sum, { openHandles }) => sum + openHandles, 0),
     grafts: () => [
       ...server.statistics().grafts.map(({ id, path, openHandles, usedBytes }) => ({
         graft: id,

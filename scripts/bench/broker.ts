@@ -1,7 +1,8 @@
 /**
  * From the request until a consumer that looks sees it, and until it no longer does: a grant through the
  * API, against `mount --bind` that propagates into a container's namespace and against `nsenter`, which
- * injects it there. With more grants standing; and a restart with all of them. Needs root.
+ * injects it there. With more grants standing; a restart with all of them; and other people's file
+ * operations while a hundred grants a second come and go. Needs root.
  */
 import { fork, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,7 +12,8 @@ import { fileURLToPath } from 'node:url'
 import { quantile, row } from './measure.ts'
 
 const ROUNDS = Number(process.argv[2] ?? 200)
-const MOST = Number(process.argv[3] ?? 1_000) // a mount has 1,024 at most
+const MOST = Number(process.argv[3] ?? 10_000)
+const COMING_PER_SECOND = 100
 
 const scratch = mkdtempSync('/tmp/insitu-bench-broker-')
 const agent = new Agent({ keepAlive: true, maxSockets: 16 })
@@ -179,16 +181,65 @@ async function fill(from: number, to: number): Promise<void> {
   await Promise.all(Array.from({ length: 8 }, worker))
 }
 
+/** Operations a second in the tenant's mount. */
+async function operations(ms: number): Promise<number> {
+  const script = fileURLToPath(new URL('broker-operations.ts', import.meta.url))
+  const worker = spawn(process.execPath, [script, path.join(scratch, 'mount'), String(ms)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let said = ''
+  worker.stdout.on('data', (data: Buffer) => (said += data.toString()))
+  await new Promise((resolve) => worker.once('close', resolve))
+  return Number(said)
+}
+
+/** Grants that come and go until it is called off. */
+async function comingAndGoing(until: AbortSignal): Promise<number> {
+  const under = new Set<Promise<void>>()
+  let count = 0
+  while (!until.aborted) {
+    const at = `coming/${count % 16}`
+    const one = patient('/mount', { volume: 'data', subpath: `c/${count % 16}`, at })
+      .then(() => patient('/unmount', { at, force: true }))
+      .finally(() => under.delete(one))
+    under.add(one)
+    if (under.size >= 16) await Promise.race(under)
+    count += 1
+    await new Promise((resolve) => setTimeout(resolve, 1_000 / COMING_PER_SECOND))
+  }
+  await Promise.all(under)
+  return count
+}
+
+async function besideGrants(): Promise<void> {
+  const [idle, busy]: [number[], number[]] = [[], []]
+  let [coming, seconds] = [0, 0]
+  for (let turn = 0; turn < 5; turn += 1) {
+    idle.push(await operations(1_500))
+    const end = new AbortController()
+    const began = performance.now()
+    const grants = comingAndGoing(end.signal)
+    busy.push(await operations(1_500))
+    end.abort()
+    coming += await grants
+    seconds += (performance.now() - began) / 1_000
+  }
+  const [alone, beside] = [quantile(idle, 0.5), quantile(busy, 0.5)]
+  row('file operations a second, idle', Math.round(alone))
+  row(`with ${Math.round(coming / seconds)} grants a second`, Math.round(beside))
+  row('ratio', (beside / alone).toFixed(2))
+}
+
 try {
-  for (const folder of ['home', 'mount', 'state', 'run', 'data/bench', 'data/s'])
+  for (const folder of ['home', 'mount', 'state', 'run', 'data/bench', 'data/s', 'data/c'])
     mkdirSync(path.join(scratch, folder), { recursive: true })
   writeFileSync(path.join(scratch, 'data/bench/marker'), '')
   for (let n = 0; n < MOST; n += 1) mkdirSync(path.join(scratch, `data/s/${n}`))
+  for (let n = 0; n < 16; n += 1) mkdirSync(path.join(scratch, `data/c/${n}`))
   await start()
   row('ms until it is seen', 'attach p50', 'p99', 'detach p50', 'p99')
   let own = 0
-  for (const standing of [1, 100, MOST]) {
-    if (standing > MOST) continue
+  for (const standing of new Set([1, 100, MOST])) {
     const before = measured.length === 0 ? 0 : (measured.at(-1) ?? 0)
     await fill(before, standing)
     measured.push(standing)
@@ -198,6 +249,7 @@ try {
   const [bind = Number.NaN, nsenter = Number.NaN, injected = Number.NaN] = await peers()
   row('a grant : mount --bind, nsenter', (own / bind).toFixed(2), (own / nsenter).toFixed(2))
   row('a grant put in : nsenter', (injected / nsenter).toFixed(2))
+  await besideGrants()
   await stop()
   const { ms, restored, failed } = await start()
   row(`restart with ${MOST} grants, ms`, ms, `${restored} back`, `${failed} not`)

@@ -63,6 +63,8 @@ export interface NativeFileServer {
   ): Promise<number>
   /** Of a graft that has programs; keys of its directories are `prefix` and the volume's key. */
   graftPrograms(graft: number): { prefix: string; volume: NativeVolume } | undefined
+  /** Of that one and of those that stand in it, outer ones first; empty when there is none. */
+  graftsWithin(graft: number): readonly GraftStatistics[]
   /** `at` is relative to the mount, `subpath` below `backing`. */
   graftAt(
     at: string,

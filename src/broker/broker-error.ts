@@ -130,6 +130,9 @@ function graftProblem(errno: string, at: string): [ProblemCode, string] {
     case 'ENOTCONN':
     case 'ESTALE':
       return ['not-ready', "the tenant's mount is not there now"]
+    case 'ENFILE':
+    case 'EMFILE':
+      return ['too-many-grants', 'the mount holds as many grants as it can']
     case 'ENOSPC':
     case 'EDQUOT':
       return ['not-enough-space', `there is no space for a directory at "${at}"`]

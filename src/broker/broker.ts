@@ -115,12 +115,26 @@ export class GrantBroker {
       await takeAll(this.#context, roots, { event: 'revoked', actor: NOBODY, reason })
     }
     tenants.delete(name)
-    // What could not be revoked goes with the mount.
-    if (forget) for (const entry of table.of(name)) table.remove(entry)
-    if (forget) store.keys.forget(name)
+    // What could not be revoked goes with the mount, whether that can be written down now or later.
+    try {
+      if (forget) for (const entry of table.of(name)) table.remove(entry)
+      if (forget) store.keys.forget(name)
+    } catch (error) {
+      this.log.error({ err: error, tenant: name }, 'grants of a tenant that is gone stay for now')
+      for (const entry of table.of(name)) entry.state = 'revoking'
+    }
     for (const entry of table.of(name)) {
       entry.graft = undefined
       this.#deadlines.set(entry.grant.id, undefined)
+    }
+  }
+
+  /** Of tenants that are not among these: their removal was cut short. */
+  async forgetOthers(names: ReadonlySet<string>): Promise<void> {
+    const all = [...this.#context.table.all()].map(({ grant }) => grant.tenant)
+    for (const name of new Set(all.filter((each) => !names.has(each)))) {
+      this.log.info({ tenant: name }, 'dropped the grants of a tenant that is no more')
+      await this.removeTenant(name, { forget: true })
     }
   }
 

@@ -150,6 +150,10 @@ class ServedBroker implements Broker {
     if (options.forget) this.#certificates.forget(name)
   }
 
+  forgetOthers(names: ReadonlySet<string>): Promise<void> {
+    return this.#broker.forgetOthers(names)
+  }
+
   async serveAdmin(administration: TenantAdministration): Promise<void> {
     const broker = this.#broker
     const metrics = this.#metrics

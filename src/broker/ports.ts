@@ -66,6 +66,8 @@ export interface TenantMount {
   /** With what is nested in it. Resolves when nothing of it can be reached any more; ENOENT: no such. */
   revoke(graft: number): Promise<void>
   grafts(): readonly TenantGraft[]
+  /** In that graft and in those that stand in it, files and directories that are open or mapped. */
+  openHandles(graft: number): number
 }
 
 /** `ended`: there is no such container any more. `lost`: it can be put in again. */
@@ -143,6 +145,8 @@ export interface Broker {
   describeTenant(tenant: Tenant): void
   /** Ends the endpoint. `forget`: revokes its grants and drops them; else they come back with it. */
   removeTenant(name: string, options: { readonly forget: boolean }): Promise<void>
+  /** Drops the grants of all tenants that are not among these. */
+  forgetOthers(names: ReadonlySet<string>): Promise<void>
   /** The admin socket. */
   serveAdmin(administration: TenantAdministration): Promise<void>
   /** The socket of the volume plugin; once tenants are served. */

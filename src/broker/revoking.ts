@@ -160,11 +160,8 @@ async function untilUnused(
 
 /** Files and directories open or mapped in it and what is nested in it. */
 export function openIn({ tenants }: Context, entry: Entry): number {
-  const mount = tenants.get(entry.grant.tenant)?.mount
-  const grafts = new Set(withNested(entry).map(({ graft }) => graft))
-  return (mount?.grafts() ?? [])
-    .filter(({ graft }) => grafts.has(graft))
-    .reduce((sum, { openHandles }) => sum + openHandles, 0)
+  if (entry.graft === undefined) return 0
+  return tenants.get(entry.grant.tenant)?.mount.openHandles(entry.graft) ?? 0
 }
 
 /** Another's process is told of by its number only. */

@@ -1,11 +1,15 @@
 /** `insitu status`: running mounts, or one directory's program. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
+import { InsituClient } from '../broker/client.ts'
+import type { TenantReport } from '../broker/ports.ts'
 import type { ProgramStatus } from '../compute/types.ts'
+import { adminSocket, currentEnvironment, runtimeDirectories } from '../config/paths.ts'
 import { formatDuration, formatSize } from '../config/units.ts'
 import { askJson } from '../daemon/control-client.ts'
 import type { MountReport } from '../daemon/control-types.ts'
 import type { MountRecord } from '../daemon/registry.ts'
+import { readServeRecord } from '../daemon/serve-record.ts'
 import { locate, runningMounts, type Located } from './locate.ts'
 import { example } from './options.ts'
 import { readStatus } from './program-files.ts'
@@ -50,8 +54,9 @@ async function watch(render: Render, options: StatusOptions): Promise<void> {
 
 const allMounts: Render = async ({ json, watch }) => {
   const mounts = await Promise.all((await runningMounts()).map(reportOf))
-  if (json) return toJson(mounts, watch)
-  if (mounts.length === 0) return 'nothing is mounted\n'
+  const tenants = await tenantMounts()
+  if (json) return toJson([...mounts, ...tenants], watch)
+  if (mounts.length + tenants.length === 0) return 'nothing is mounted\n'
   const rows = mounts.map((mount) => [
     mount.mountPoint,
     mount.backing,
@@ -60,7 +65,29 @@ const allMounts: Render = async ({ json, watch }) => {
     'sandbox' in mount ? String(mount.sandbox.runs) : '-',
     'negotiated' in mount ? dataPath(mount.negotiated) : '-',
   ])
+  for (const { mountPoint, tenant, state, pid } of tenants)
+    rows.push([mountPoint, `tenant ${tenant}, ${state}`, String(pid), '-', '-', '-'])
   return table(['MOUNT POINT', 'DIRECTORY', 'PID', 'PROGRAMS', 'RUNNING', 'DATA'], rows)
+}
+
+interface TenantMount extends Pick<TenantReport, 'mountPoint' | 'state' | 'error'> {
+  readonly tenant: string
+  readonly pid: number
+}
+
+/** Of the daemon of many tenants, who tells root alone. */
+async function tenantMounts(): Promise<TenantMount[]> {
+  const found: TenantMount[] = []
+  for (const directory of runtimeDirectories(currentEnvironment())) {
+    const daemon = await readServeRecord(directory)
+    if (daemon === undefined) continue
+    const answer = await new InsituClient(adminSocket(directory))
+      .json<{ tenants: readonly TenantReport[] }>('/tenants')
+      .catch(() => undefined)
+    for (const { name, mountPoint, state, error } of answer?.tenants ?? [])
+      found.push({ mountPoint, tenant: name, state, error, pid: daemon.pid })
+  }
+  return found
 }
 
 function dataPath({ server, passthrough }: MountReport['negotiated']): string {

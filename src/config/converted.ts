@@ -39,6 +39,7 @@ export function convert(file: File): ServeConfiguration {
       mountPoint: tenant.mountPoint,
       labels: tenant.labels ?? {},
       locality: tenant.locality,
+      share: tenant.share ?? 1,
       limits: runLimits(tenant.limits, limits),
       bounds: computeLimits(tenant.limits, bounds),
     })),

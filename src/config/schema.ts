@@ -140,6 +140,16 @@ const TenantSchema = Type.Object(
     locality: Type.Optional(
       name({ description: 'Where it runs; volumes of the same locality are preferred.' }),
     ),
+    share: Type.Optional(
+      count(
+        {
+          default: '1',
+          description: 'Of `workers`, when others wait too: 2 is twice as many as 1.',
+        },
+        1,
+        100,
+      ),
+    ),
     limits: Type.Optional(Limits({ default: 'as `limits` above', description: 'Its own limits.' })),
   },
   { ...closed, expects: 'a tenant' },
@@ -212,7 +222,7 @@ const PolicySchema = Type.Object(
       }),
     ),
     maxGrants: Type.Optional(
-      count({ default: '64', description: 'Of a tenant by this policy at a time.' }, 1, 1_024),
+      count({ default: '64', description: 'Of a tenant by this policy at a time.' }, 1, 16_384),
     ),
     maxQuota: Type.Optional(size({ default: 'no bound', description: 'Largest quota.' })),
     compute: Type.Optional(

@@ -9,6 +9,8 @@ export interface DeclaredTenant extends Tenant {
   readonly home: string | undefined
   /** undefined: one of ours. */
   readonly mountPoint: string | undefined
+  /** Of the sandbox's workers, beside those of other tenants. */
+  readonly share: number
   readonly limits: RunLimits
   readonly bounds: ComputeLimits
 }

@@ -16,7 +16,7 @@ import { Tenants } from '../tenants/tenants.ts'
 import { openTenantBroker } from './serve-broker.ts'
 
 /** Whatever hangs in a tenant's backing must not keep the others from a clean end. */
-const STOP_PATIENCE_MS = 20_000
+const STOP_PATIENCE_MS = 10_000
 
 export interface ServeOptions {
   readonly configuration: ServeConfiguration
@@ -50,7 +50,12 @@ async function assemble(
   for (const mountPoint of await records.recover())
     log.warn({ mountPoint }, 'took away a dead mount')
 
-  const sandbox = await startSandbox(configuration, jail)
+  let current = configuration
+  const sandbox = await startSandbox(
+    configuration,
+    jail,
+    (tenant) => current.tenants.find(({ name }) => name === tenant)?.share,
+  )
   undo.defer(() => sandbox.close())
   const { broker, store, close } = await openTenantBroker(configuration, log)
   undo.defer(close)
@@ -59,7 +64,7 @@ async function assemble(
     records,
     store,
     broker,
-    shareOf: () => sandbox,
+    sandbox,
     threads: configuration.threads,
     limits: configuration.limits,
     bounds: configuration.bounds,
@@ -75,7 +80,6 @@ async function assemble(
   if (configuration.https !== undefined) await broker.serveHttps(configuration.https)
   warnWithoutJail(jail, log).catch((error: unknown) => log.error({ err: error }, 'the sandbox'))
 
-  let current = configuration
   let reloading: Promise<void> = Promise.resolve()
   let closing: Promise<void> | undefined
   const reload = async (before: Promise<void>, next: ServeConfiguration): Promise<void> => {
@@ -110,6 +114,7 @@ function refuseUnchangeable(before: ServeConfiguration, after: ServeConfiguratio
 async function startSandbox(
   { state, workers, limits }: ServeConfiguration,
   jail: SandboxOptions['jail'],
+  shareOf: (tenant: string) => number | undefined,
 ): Promise<Sandbox> {
   const spool = path.join(state, 'spool')
   await rm(spool, { recursive: true, force: true }) // of a daemon that was killed
@@ -121,6 +126,7 @@ async function startSandbox(
     jail,
     spoolDirectory: spool,
     warmLimits: limits,
+    shareOf: (tenant) => shareOf(tenant) ?? 1,
   })
 }
 

@@ -34,6 +34,8 @@ interface Place {
 interface Tree {
   readonly id: number
   readonly backing: string
+  /** Of its root, in the mount: it cannot be renamed while the graft stands. */
+  readonly point: string
   readonly prefix: string
   /** Where programs read; undefined: it has none. */
   readonly programs: Volume | undefined
@@ -55,6 +57,8 @@ export class Grafts {
   readonly #volume: Volume
   readonly #native: NativeFileServer
   readonly #trees = new Map<number, Tree>()
+  readonly #byPrefix = new Map<string, Tree>()
+  readonly #byPoint = new Map<string, Tree>()
   #watcher: TreeWatcher | undefined
 
   constructor(volume: Volume, native: NativeFileServer) {
@@ -87,12 +91,14 @@ export class Grafts {
   ): Promise<number> {
     const tree = path.join(backing, subpath)
     const identity = checked(tree, backing, options)
-    return await this.#take(tree, () =>
-      this.#native.graftAt(at, backing, subpath, { ...options, identity }),
+    return await this.#take(
+      tree,
+      () => this.#native.graftAt(at, backing, subpath, { ...options, identity }),
+      at,
     )
   }
 
-  async #take(backing: string, make: () => Promise<number>): Promise<number> {
+  async #take(backing: string, make: () => Promise<number>, at?: string): Promise<number> {
     let id: number
     try {
       id = await make()
@@ -103,12 +109,15 @@ export class Grafts {
     const tree: Tree = {
       id,
       backing,
+      point: at ?? this.#pointOf(id),
       prefix: programs?.prefix ?? `g:#${id}::`,
       programs: programs && volumeOver(programs.volume, backing),
       opened: undefined,
       leaving: false,
     }
     this.#trees.set(id, tree)
+    this.#byPrefix.set(tree.prefix, tree)
+    this.#byPoint.set(tree.point, tree)
     if (programs !== undefined) await this.#watcher?.arrived(memberOf(tree))
     return id
   }
@@ -119,8 +128,12 @@ export class Grafts {
     return tree.prefix + (await (await volumeIn(tree)).keyOf(below))
   }
 
+  within(graft: number): readonly GraftStatistics[] {
+    return this.#native.graftsWithin(graft)
+  }
+
   async revoke(graft: number): Promise<void> {
-    const going = this.#withInner(graft)
+    const going = this.#native.graftsWithin(graft)
     // One that can be revoked goes for certain, so its runs end while the kernel forgets it.
     const certain = going.every(({ revocable }) => revocable)
     const trees = going.flatMap(({ id }) => this.#trees.get(id) ?? [])
@@ -131,11 +144,9 @@ export class Grafts {
       throw toVfsError(error)
     } finally {
       await Promise.all(left)
-      const standing = new Set(this.#native.statistics().grafts.map(({ id }) => id))
+      const standing = new Set(this.#native.graftsWithin(graft).map(({ id }) => id))
       await Promise.all(
-        [...this.#trees.values()].map((tree) =>
-          standing.has(tree.id) ? this.#stay(tree) : this.#drop(tree),
-        ),
+        trees.map((tree) => (standing.has(tree.id) ? this.#stay(tree) : this.#drop(tree))),
       )
     }
   }
@@ -143,35 +154,38 @@ export class Grafts {
   async close(): Promise<void> {
     await Promise.all([...this.#trees.values()].map(closeVolume))
     this.#trees.clear()
+    this.#byPrefix.clear()
+    this.#byPoint.clear()
   }
 
   /** Undefined: it is in the volume. */
   find(key: DirectoryKey): InGraft | undefined {
     const [, prefix, rest] = KEY_IN_GRAFT.exec(key) ?? []
     if (prefix === undefined || rest === undefined) return undefined
-    for (const tree of this.#trees.values())
-      if (tree.prefix === prefix && tree.programs !== undefined && !tree.leaving)
-        return { volume: tree.programs, prefix, key: rest }
+    const tree = this.#byPrefix.get(prefix)
+    if (tree !== undefined && tree.programs === undefined)
+      throw new VfsError('ENOTSUP', 'programs do not run in what was granted without them')
+    if (tree?.programs !== undefined && !tree.leaving)
+      return { volume: tree.programs, prefix, key: rest }
     throw new VfsError('ESTALE', 'the directory is in a graft that is not there')
   }
 
   /** Of what is at `place` in the mount; undefined: it is in the volume. */
   async keyAt(place: string): Promise<DirectoryKey | undefined> {
-    const all = this.#native.statistics().grafts
-    let best: { id: number; point: string } | undefined
-    for (const { id } of all) {
-      const point = pointOf(id, all)
-      const inside = place === point || place.startsWith(`${point}/`)
-      if (inside && point.length > (best?.point.length ?? -1)) best = { id, point }
+    for (
+      let point = place;
+      point !== '';
+      point = point.slice(0, Math.max(0, point.lastIndexOf('/')))
+    ) {
+      const tree = this.#byPoint.get(point)
+      if (tree !== undefined) return await this.keyOf(tree.id, place.slice(point.length + 1))
     }
-    return best && this.keyOf(best.id, place.slice(best.point.length + 1))
+    return undefined
   }
 
   /** Of the tree's root, in the mount. */
   pointOf(prefix: string): string {
-    const all = this.#native.statistics().grafts
-    const tree = [...this.#trees.values()].find((each) => each.prefix === prefix)
-    return tree === undefined ? '' : pointOf(tree.id, all)
+    return this.#byPrefix.get(prefix)?.point ?? ''
   }
 
   async #leave(tree: Tree): Promise<void> {
@@ -191,15 +205,18 @@ export class Grafts {
 
   async #drop(tree: Tree): Promise<void> {
     this.#trees.delete(tree.id)
+    // A younger one may have taken its place.
+    if (this.#byPrefix.get(tree.prefix) === tree) this.#byPrefix.delete(tree.prefix)
+    if (this.#byPoint.get(tree.point) === tree) this.#byPoint.delete(tree.point)
     await this.#leave(tree)
     await closeVolume(tree)
   }
 
-  #withInner(graft: number): GraftStatistics[] {
-    const going: GraftStatistics[] = []
-    for (const each of this.#native.statistics().grafts)
-      if (each.id === graft || going.some(({ id }) => id === each.within)) going.push(each)
-    return going
+  #pointOf(id: number): string {
+    const [graft] = this.#native.graftsWithin(id)
+    if (graft === undefined) return ''
+    const around = this.#trees.get(graft.within)
+    return around === undefined ? graft.path : `${around.point}/${graft.path}`
   }
 
   async #find(directory: DirectoryKey): Promise<Place> {
@@ -232,10 +249,4 @@ async function closeVolume(tree: Tree): Promise<void> {
   tree.programs?.close()
   const opened = await tree.opened?.catch(() => undefined)
   opened?.close()
-}
-
-function pointOf(graft: number, all: readonly GraftStatistics[]): string {
-  const found = all.find(({ id }) => id === graft)
-  if (found === undefined) return ''
-  return found.within === 0 ? found.path : `${pointOf(found.within, all)}/${found.path}`
 }

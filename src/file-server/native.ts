@@ -12,6 +12,7 @@ import type {
   DirectoryKey,
   FileServer,
   GraftOptions,
+  GraftStatistics,
   MountOptions,
   Negotiated,
   ProgramEntry,
@@ -120,6 +121,10 @@ class NativeServer implements FileServer {
 
   graftKey(graft: number, path: string): Promise<DirectoryKey> {
     return this.#grafts.keyOf(graft, path)
+  }
+
+  graftsWithin(graft: number): readonly GraftStatistics[] {
+    return this.#grafts.within(graft)
   }
 
   revoke(graft: number): Promise<void> {

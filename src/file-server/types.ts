@@ -388,6 +388,8 @@ export interface FileServer {
   /** The key of a directory inside a graft, '' for its root. Of one without programs it is good for
    * grafting only. */
   graftKey(graft: number, path: string): Promise<DirectoryKey>
+  /** Of that one and of those that stand in it, outer ones first; empty when there is none. */
+  graftsWithin(graft: number): readonly GraftStatistics[]
   /**
    * Takes a graft away, and those inside it first. Resolves when nothing of it can be reached any
    * more, also by what is open (ESTALE) or mapped (SIGBUS). VfsError: ENOENT (no such graft), EBUSY

@@ -1,9 +1,25 @@
-/** First come, first served within a tenant; tenants take turns. Bounded for each tenant, so that one
- * that floods fills only its own queue. */
+/** Who waits: first come, first served for each principal; the principals of a tenant take turns, and
+ * so do the tenants. Bounded for each, so that one that floods fills only its own line. */
+
+export interface Head<T> {
+  readonly tenant: string
+  readonly principal: string
+  readonly item: T
+}
+
+/** Lines of a tenant: its principals are bounded each, and all of them together. */
+const LINES_OF_TENANT = 10
+
+interface Lines<T> {
+  /** In the order of their turns; no line in here is empty. */
+  readonly principals: Map<string, T[]>
+  size: number
+}
+
 export class FairQueue<T> {
   readonly #maxEach: number
-  /** In the order of their turns; no queue in here is empty. */
-  readonly #queues = new Map<string, T[]>()
+  /** In the order of their turns; each has a line. */
+  readonly #tenants = new Map<string, Lines<T>>()
   #size = 0
 
   constructor(maxEach: number) {
@@ -14,53 +30,68 @@ export class FairQueue<T> {
     return this.#size
   }
 
-  /** False when the tenant's queue is full. */
-  push(tenant: string, item: T): boolean {
-    const queue = this.#queues.get(tenant)
-    if ((queue?.length ?? 0) >= this.#maxEach) return false
-    if (queue === undefined) this.#queues.set(tenant, [item])
-    else queue.push(item)
+  /** False when the line is full. */
+  push(tenant: string, principal: string, item: T): boolean {
+    const lines = this.#tenants.get(tenant) ?? { principals: new Map<string, T[]>(), size: 0 }
+    const line = lines.principals.get(principal) ?? []
+    if (line.length >= this.#maxEach || lines.size >= this.#maxEach * LINES_OF_TENANT) return false
+    line.push(item)
+    lines.principals.set(principal, line)
+    lines.size += 1
+    this.#tenants.set(tenant, lines)
     this.#size += 1
     return true
   }
 
-  /** The first of each tenant, in the order of their turns. */
-  *heads(): Generator<readonly [tenant: string, item: T]> {
-    // Of those that are there now: taking one puts its tenant at the end.
-    const turns = Array.from(this.#queues)
-    for (const [tenant, [item]] of turns) if (item !== undefined) yield [tenant, item]
+  /** The first of each principal, in the order of their turns; nothing is taken meanwhile. */
+  *heads(): Generator<Head<T>> {
+    for (const [tenant, { principals }] of this.#tenants)
+      for (const [principal, [item]] of principals)
+        if (item !== undefined) yield { tenant, principal, item }
   }
 
   /** All that waits, in no order that matters. */
   *items(): Generator<T> {
-    for (const queue of this.#queues.values()) yield* queue
+    for (const { principals } of this.#tenants.values())
+      for (const line of principals.values()) yield* line
   }
 
-  /** Takes the tenant's first, and its turn is over. */
-  shift(tenant: string): T | undefined {
-    const queue = this.#queues.get(tenant)
-    const item = queue?.shift()
-    if (queue === undefined || item === undefined) return undefined
-    this.#size -= 1
-    this.#queues.delete(tenant)
-    if (queue.length > 0) this.#queues.set(tenant, queue)
+  /** Takes the principal's first; its turn is over, and so is its tenant's. */
+  shift(tenant: string, principal: string): T | undefined {
+    const lines = this.#tenants.get(tenant)
+    const line = lines?.principals.get(principal)
+    const item = line?.[0]
+    if (lines === undefined || line === undefined || item === undefined) return undefined
+    this.#take(tenant, lines, principal, line, 0)
+    if (line.length > 0) {
+      lines.principals.delete(principal)
+      lines.principals.set(principal, line)
+    }
+    if (this.#tenants.delete(tenant)) this.#tenants.set(tenant, lines)
     return item
   }
 
-  remove(tenant: string, item: T): boolean {
-    const queue = this.#queues.get(tenant)
-    const at = queue?.indexOf(item) ?? -1
-    if (queue === undefined || at < 0) return false
-    queue.splice(at, 1)
-    if (queue.length === 0) this.#queues.delete(tenant)
-    this.#size -= 1
+  remove(tenant: string, principal: string, item: T): boolean {
+    const lines = this.#tenants.get(tenant)
+    const line = lines?.principals.get(principal)
+    const at = line?.indexOf(item) ?? -1
+    if (lines === undefined || line === undefined || at < 0) return false
+    this.#take(tenant, lines, principal, line, at)
     return true
   }
 
   clear(): T[] {
-    const all = [...this.#queues.values()].flat()
-    this.#queues.clear()
+    const all = [...this.items()]
+    this.#tenants.clear()
     this.#size = 0
     return all
+  }
+
+  #take(tenant: string, lines: Lines<T>, principal: string, line: T[], at: number): void {
+    line.splice(at, 1)
+    lines.size -= 1
+    this.#size -= 1
+    if (line.length === 0) lines.principals.delete(principal)
+    if (lines.size === 0) this.#tenants.delete(tenant)
   }
 }

@@ -87,8 +87,7 @@ class WorkerSandbox implements Sandbox {
 
     const { tenant, source, library } = asked
     const owner = ownerOf(tenant, asked.principal)
-    // Principals take turns, whatever tenant they are of: one of many must not fill its tenant's line.
-    const job = { tenant: owner, owner, source, library }
+    const job = { tenant, owner, source, library }
     const ticket = this.#pool.take(job)
     let worker: Worker | undefined
     const converse = async (): Promise<RunOutcome> => {

@@ -1,11 +1,11 @@
 /**
- * Who gets which worker. A worker serves one principal of one tenant from its first program to its
+ * Who gets which worker: tenants by their shares, principals of a tenant alike. A worker serves one principal of one tenant from its first program to its
  * end; blank ones wait so that nobody waits for a process to start. Every program gets an isolate of
  * its own, made while the worker is idle.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Principal } from '../file-server/types.ts'
-import { FairQueue } from './fair-queue.ts'
+import { FairQueue, type Head } from './fair-queue.ts'
 import type { RunLimits, SandboxOptions } from './types.ts'
 import { type Worker, WorkerDeath } from './worker.ts'
 
@@ -23,6 +23,10 @@ const IDLE_CPU_MS = 1_000
 /** A new isolate is made once the answer of the last one has been read. */
 const RENEW_DELAY_MS = 3
 
+/** Who waits for longer has a worker of somebody who has more of them: a new process costs a tenth of
+ * a second, so that one does not go from hand to hand at every program. */
+const TURN_MS = 250
+
 /** Between attempts to start workers after one failed: twice as long each time, up to a minute. */
 const RETRY_MS = 1_000
 const MAX_RETRY_MS = 60_000
@@ -39,6 +43,8 @@ export interface Member {
   state: 'starting' | 'idle' | 'busy' | 'renewing'
   /** undefined: blank. */
   owner: string | undefined
+  /** Of the owner. */
+  tenant: string | undefined
   /** What its isolate has compiled and not run. */
   loaded: { readonly source: Uint8Array; readonly library: Uint8Array | undefined } | undefined
   programs: number
@@ -66,6 +72,7 @@ export class PoolRefusal extends Error {
 
 interface Waiting extends PromiseWithResolvers<Member> {
   readonly job: Job
+  readonly since: number
 }
 
 export function ownerOf(tenant: string, principal: Principal): string {
@@ -97,9 +104,10 @@ export class Pool {
   }
 
   take(job: Job): Ticket {
-    const waiting: Waiting = { ...Promise.withResolvers<Member>(), job }
+    const since = performance.now()
+    const waiting: Waiting = { ...Promise.withResolvers<Member>(), job, since }
     if (this.#closed) waiting.reject(new PoolRefusal('cancelled', 'the sandbox is closed'))
-    else if (!this.#queue.push(job.tenant, waiting)) {
+    else if (!this.#queue.push(job.tenant, job.owner, waiting)) {
       const message = `${this.#options.queuedRuns} programs wait already: try again later`
       waiting.reject(new PoolRefusal('queue', message))
     }
@@ -107,7 +115,7 @@ export class Pool {
     return {
       member: waiting.promise,
       cancel: () => {
-        if (!this.#queue.remove(job.tenant, waiting)) return false
+        if (!this.#queue.remove(job.tenant, job.owner, waiting)) return false
         waiting.reject(new PoolRefusal('cancelled', 'cancelled while it waited'))
         return true
       },
@@ -154,20 +162,57 @@ export class Pool {
 
   /** Gives idle workers to those who wait. */
   #pump(): void {
-    for (let served = true; served;) {
-      served = false
-      for (const [tenant, { job }] of this.#queue.heads()) {
-        const member = this.#pick(job)
-        if (member === undefined) continue
-        const waiting = this.#queue.shift(tenant)
+    while (this.#serveNext());
+    this.#provision()
+  }
+
+  /** False: nobody is to be served now. */
+  #serveNext(): boolean {
+    let coming = this.#options.maxWorkers - this.#slots.size
+    for (const { state, owner } of this.#members)
+      if (owner === undefined && state === 'starting') coming += 1
+    const now = performance.now()
+    for (const { tenant, principal, item } of this.#byNeed()) {
+      const member = this.#pick(item.job)
+      if (member !== undefined) {
+        this.#queue.shift(tenant, principal)
         clearTimeout(member.idleTimer)
         member.state = 'busy'
-        member.owner = job.owner
-        waiting?.resolve(member)
-        served = true
+        member.owner = item.job.owner
+        member.tenant = tenant
+        item.resolve(member)
+        return true
       }
+      // One that is started will be his. If none is, those who have more do not go on before him:
+      // their next idle worker makes room.
+      if (coming > 0) coming -= 1
+      else if (now - item.since >= TURN_MS) return false
     }
-    this.#provision()
+    return false
+  }
+
+  /** Those who wait: first who has least of what is his share, then the principal who has least. */
+  #byNeed(): Head<Waiting>[] {
+    const heads = [...this.#queue.heads()]
+    if (heads.length < 2) return heads
+    const tenants = new Map<string, number>()
+    const principals = new Map<string, number>()
+    for (const { state, tenant, owner } of this.#members) {
+      if (state !== 'busy' || tenant === undefined || owner === undefined) continue
+      tenants.set(tenant, (tenants.get(tenant) ?? 0) + 1 / this.#shareOf(tenant))
+      principals.set(owner, (principals.get(owner) ?? 0) + 1)
+    }
+    const need = (of: ReadonlyMap<string, number>, name: string): number => of.get(name) ?? 0
+    // Equals in the order of their turns: the sort is stable.
+    return heads.toSorted(
+      (one, other) =>
+        need(tenants, one.tenant) - need(tenants, other.tenant) ||
+        need(principals, one.principal) - need(principals, other.principal),
+    )
+  }
+
+  #shareOf(tenant: string): number {
+    return this.#options.shareOf?.(tenant) ?? 1
   }
 
   /** The idle worker that costs least: compiled already, clean, blank, or holding something else. */
@@ -229,6 +274,7 @@ export class Pool {
       worker,
       state: 'starting',
       owner: undefined,
+      tenant: undefined,
       loaded: undefined,
       programs: 0,
       restedAtCpuMs: 0,

@@ -117,8 +117,11 @@ export interface SandboxOptions {
   readonly jail: 'bubblewrap' | 'unsafe-none'
   readonly maxWorkers: number
   readonly idleWorkers: number
-  /** Of each tenant. */
+  /** Of each principal; ten times as many of a tenant. */
   readonly queuedRuns: number
+  /** Of the workers, when others wait too: who has 2 gets twice as many as who has 1, which is what
+   * everybody has if it is not given. */
+  readonly shareOf?: (tenant: string) => number
   /** Idle workers die after this. */
   readonly idleMs: number
   /** Where large results are spooled, in files without names; the system's temporary folder if not

@@ -15,15 +15,17 @@ import { startTenant, type TenantServer } from './tenant-server.ts'
 const RETRY_MS = 1_000
 const MAX_RETRY_MS = 60_000
 
-export type SeatBroker = Pick<Broker, 'addTenant' | 'describeTenant' | 'removeTenant'>
+export type SeatBroker = Pick<
+  Broker,
+  'addTenant' | 'describeTenant' | 'removeTenant' | 'forgetOthers'
+>
 
 export interface SeatOptions {
   readonly definition: TenantDefinition
   readonly directories: Directories
   readonly records: MountRecords
   readonly broker: SeatBroker
-  /** Its part of the one sandbox. */
-  readonly shareOf: (definition: TenantDefinition) => Sandbox
+  readonly sandbox: Sandbox
   readonly threads: number
   readonly log: Logger
 }
@@ -96,7 +98,7 @@ export class Seat {
   async #start(): Promise<void> {
     if (this.#stopped || this.#server !== undefined) return
     const { definition, places } = this
-    const { records, broker, shareOf, threads } = this.#options
+    const { records, broker, sandbox, threads } = this.#options
     this.#state = 'starting'
     try {
       await records.note(definition.name, places.mountPoint)
@@ -105,7 +107,7 @@ export class Seat {
       const server = await startTenant({
         tenant: definition,
         places,
-        sandbox: shareOf(definition),
+        sandbox,
         limits: definition.limits,
         bounds: definition.bounds,
         threads,

@@ -176,6 +176,12 @@ class Mount implements TenantMount {
     const own = graftsOf(this.#server).map((each) => ({ ...each, deviceMinor }))
     return [...own, ...this.#containers.grafts()]
   }
+
+  openHandles(graft: number): number {
+    const inContainer = this.#containers.grafts().find((each) => each.graft === graft)
+    if (inContainer !== undefined) return inContainer.openHandles
+    return this.#server.graftsWithin(graft).reduce((sum, each) => sum + each.openHandles, 0)
+  }
 }
 
 /** Points by their path in the mount: a graft tells only where it stands in the tree around it. */
@@ -200,14 +206,7 @@ function computeOf(server: FileServer, compute: Compute, scratchDirectory: strin
   return {
     evaluate: (directory, source, principal, options) =>
       compute.evaluate(directory, source, principal, options),
-    keyOf: async (path) => {
-      // The innermost graft that the path leads into.
-      const graft = graftsOf(server)
-        .filter(({ at }) => path === at || path.startsWith(`${at}/`))
-        .toSorted((a, b) => b.at.length - a.at.length)[0]
-      if (graft === undefined) return await server.volume.keyOf(path)
-      return await server.graftKey(graft.graft, path.slice(graft.at.length + 1))
-    },
+    keyOf: (path) => server.volume.keyOf(path),
     scratchDirectory,
   }
 }

@@ -20,7 +20,7 @@ import type { TenantStore } from './store.ts'
 /** Starting one is a mount, a few files and a database: more at once only wait for each other. */
 const STARTS_AT_ONCE = 8
 
-export interface TenantsOptions extends Pick<SeatOptions, 'shareOf' | 'threads'> {
+export interface TenantsOptions extends Pick<SeatOptions, 'sandbox' | 'threads'> {
   readonly directories: Directories
   readonly records: MountRecords
   readonly store: TenantStore
@@ -58,6 +58,7 @@ export class Tenants implements TenantAdministration {
       if (this.#seats.has(tenant.name)) continue // the file has it now
       this.#seats.set(tenant.name, this.#seat(this.#define(tenant)))
     }
+    await broker.forgetOthers(new Set(this.#seats.keys()))
     await inParallel([...this.#seats.values()], STARTS_AT_ONCE, (seat) => seat.start())
   }
 
@@ -114,8 +115,8 @@ export class Tenants implements TenantAdministration {
         tenant,
         [...this.#seats.values()].map((each) => each.definition),
       )
-      this.#seats.set(tenant.name, seat)
       store.put({ tenant, removing: undefined })
+      this.#seats.set(tenant.name, seat)
       await seat.start()
       const report = seat.report()
       if (report.state === 'serving') return report
@@ -176,7 +177,7 @@ export class Tenants implements TenantAdministration {
 
   #define(tenant: Tenant): TenantDefinition {
     const { limits, bounds } = this.#options
-    return { ...tenant, home: undefined, mountPoint: undefined, limits, bounds }
+    return { ...tenant, home: undefined, mountPoint: undefined, share: 1, limits, bounds }
   }
 
   #seat(definition: TenantDefinition): Seat {

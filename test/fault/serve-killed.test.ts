@@ -16,13 +16,6 @@ import { ask, type Answer } from '../support/unix-http.ts'
 
 const test = suite('the daemon of many tenants is killed')
 
-interface Outcome {
-  /** What the client was told; undefined: nothing, as the daemon was gone. */
-  readonly answer: Answer | undefined
-  /** Intents that the database held when it was dead. */
-  readonly intents: readonly string[]
-}
-
 interface Operation {
   readonly name: string
   /** About as many calls as it makes, for the choice of a point. */

@@ -43,16 +43,73 @@ async function servedBy(sandbox: Sandbox, tenant: string, uid = 1): Promise<stri
   return Object.keys(resultsOf(outcome)).join()
 }
 
-test('tenants take turns, and only the one that floods is refused', () => {
+test('tenants take turns, so do their principals, and only the one that floods is refused', () => {
   const queue = new FairQueue<string>(3)
-  for (const item of ['a1', 'a2', 'a3']) assert.ok(queue.push('a', item))
-  assert.not(queue.push('a', 'a4'))
-  assert.ok(queue.push('b', 'b1'))
+  for (const item of ['a1', 'a2', 'a3']) assert.ok(queue.push('a', 'u', item))
+  assert.not(queue.push('a', 'u', 'a4'))
+  assert.ok(queue.push('a', 'v', 'av'))
+  assert.ok(queue.push('b', 'w', 'b1'))
   const order: string[] = []
-  while (queue.size > 0) for (const [tenant] of queue.heads()) order.push(queue.shift(tenant) ?? '')
-  assert.equal(order, ['a1', 'b1', 'a2', 'a3'])
-  assert.not(queue.remove('a', 'a1'))
-  assert.equal([...queue.heads()], [])
+  for (let [head] = queue.heads(); head !== undefined; [head] = queue.heads())
+    order.push(queue.shift(head.tenant, head.principal) ?? '')
+  assert.equal(order, ['a1', 'b1', 'av', 'a2', 'a3'])
+  assert.not(queue.remove('a', 'u', 'a1'))
+  assert.is(queue.size, 0)
+  // However many principals it has.
+  for (let n = 0; n < 30; n += 1) assert.ok(queue.push('a', String(n), ''))
+  assert.not(queue.push('a', 'another', ''))
+  assert.ok(queue.push('b', 'another', ''))
+})
+
+/** Workers that hold on to their programs; how many of each tenant run. */
+async function sharedOut(shareOf: (tenant: string) => number): Promise<Record<string, number>> {
+  const running: Record<string, number> = {}
+  const { launch } = numbered((peer) => peer.startRun())
+  await withSandbox(
+    { maxWorkers: 4, idleWorkers: 0, shareOf },
+    async (sandbox) => {
+      const runs = []
+      // One of them has many users, who were all there first.
+      for (const [tenant, users] of [['many', 20] as const, ['one', 1] as const])
+        for (let n = 0; n < 20; n += 1) {
+          const principal = { uid: n % users, gid: 1, groups: [] }
+          const run = sandbox.run(request('1', { tenant, principal }))
+          void run.compiled.then(({ status }) => {
+            if (status === 'ok') running[tenant] = (running[tenant] ?? 0) + 1
+          })
+          runs.push(run)
+        }
+      await until('all run that can', () => (running['many'] ?? 0) + (running['one'] ?? 0) === 4)
+      for (const run of runs) run.cancel()
+    },
+    launch,
+  )
+  return running
+}
+
+test('tenants have their shares of the workers, however many users they have', async () => {
+  assert.equal(await sharedOut(() => 1), { many: 2, one: 2 })
+  assert.equal(await sharedOut((tenant) => (tenant === 'one' ? 3 : 1)), { many: 1, one: 3 })
+})
+
+test('who has all workers and goes on asking gives one up to who waits', async () => {
+  const { launch } = numbered()
+  await withSandbox(
+    { maxWorkers: 2, idleWorkers: 0 },
+    async (sandbox) => {
+      let served = 0
+      const end = new AbortController()
+      const goesOn = async (uid: number): Promise<void> => {
+        for (; !end.signal.aborted; served += 1) await servedBy(sandbox, 'a', uid)
+      }
+      const asked = Array.from({ length: 8 }, (_, n) => goesOn(n % 2))
+      await until('it has them all', () => served > 10)
+      await servedBy(sandbox, 'b')
+      end.abort()
+      await Promise.all(asked)
+    },
+    launch,
+  )
 })
 
 test('a worker serves one principal of one tenant', async () => {

@@ -84,6 +84,13 @@ export class FakeMount implements TenantMount {
     return [...this.standing.values()]
   }
 
+  openHandles(graft: number): number {
+    const outer = this.standing.get(graft)
+    return [...this.standing.values()]
+      .filter(({ at }) => outer !== undefined && isWithin(at, outer.at))
+      .reduce((sum, { openHandles }) => sum + openHandles, 0)
+  }
+
   at(path: string): FakeGraft | undefined {
     return [...this.standing.values()].find(({ at }) => at === path)
   }

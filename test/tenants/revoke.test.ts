@@ -11,6 +11,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { canMount } from '../support/cli.ts'
 import { consume, type Consumer } from '../support/consumers.ts'
+import { holdsInput } from '../support/processes.ts'
 import { type Served, ServeWorld, until } from '../support/serve-world.ts'
 import { ask, askAs, type Answer } from '../support/unix-http.ts'
 
@@ -60,37 +61,9 @@ async function startRun(
   const body = { directory: 'deep/data', program }
   const answer = askAs(uid, socket(scene, tenant), '/compute', { body })
   const over = answer.then(({ text }) => Promise.reject(new Error(`it ended: ${text}`)))
-  await Promise.race([over, until(() => holdsFile(scene.served.child.pid ?? 0, scene.file))])
+  await Promise.race([over, until(() => holdsInput(scene.served.child.pid ?? 0, scene.file))])
   over.catch(() => undefined)
   return { answer }
-}
-
-/** Whether a worker below this process has the input open. */
-function holdsFile(pid: number, file: Scene['file']): boolean {
-  return childrenOf(pid).some((child) => opens(child, file) || holdsFile(child, file))
-}
-
-function childrenOf(pid: number): number[] {
-  try {
-    return fs
-      .readdirSync(`/proc/${pid}/task`)
-      .flatMap((task) => fs.readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' '))
-      .filter(Boolean)
-      .map(Number)
-  } catch {
-    return [] // it ended meanwhile
-  }
-}
-
-function opens(pid: number, { ino, dev }: Scene['file']): boolean {
-  try {
-    return fs.readdirSync(`/proc/${pid}/fd`).some((fd) => {
-      const info = fs.statSync(`/proc/${pid}/fd/${fd}`, { throwIfNoEntry: false })
-      return info?.ino === ino && info.dev === dev
-    })
-  } catch {
-    return false
-  }
 }
 
 /** Grants `data`, has it used in all ways, has `revoke` take it away, and looks at what everybody met. */

@@ -39,6 +39,8 @@ export class Connection {
   readonly #file: string
   readonly #db: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
+  /** Somebody held it the last time: until that is over, nobody waits for it. */
+  #held = false
 
   /** StoreError. */
   constructor(file: string, migrations: readonly string[]) {
@@ -70,7 +72,9 @@ export class Connection {
 
   /** The number of changed rows. */
   run(sql: string, ...values: Value[]): number {
-    return this.#guarded(() => Number(this.#prepare(sql).run(...values).changes))
+    const changes = this.#guarded(() => Number(this.#prepare(sql).run(...values).changes))
+    this.#setHeld(false)
+    return changes
   }
 
   /** All or nothing; joins one that is open. */
@@ -92,6 +96,12 @@ export class Connection {
   close(): void {
     this.#statements.clear()
     this.#db.close()
+  }
+
+  #setHeld(held: boolean): void {
+    if (this.#held === held) return
+    this.#held = held
+    this.#db.exec(`PRAGMA busy_timeout = ${held ? 0 : BUSY_TIMEOUT_MS}`)
   }
 
   #check(): void {
@@ -132,6 +142,7 @@ export class Connection {
       const { errcode, message } = error as { errcode?: number; message: string }
       if (errcode === undefined) throw error // not SQLite's
       const [fault, text] = FAULTS[errcode & 0xff] ?? ['io', `cannot be used: ${message}`]
+      if (fault === 'busy') this.#setHeld(true)
       throw new StoreError(fault, `${this.#file} ${text}`, { cause: error })
     }
   }

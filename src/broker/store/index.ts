@@ -35,9 +35,11 @@ export class Store {
 
   /** Whether a write would go through now. */
   probe(): void {
-    this.#connection.transaction(() =>
-      this.#connection.run('DELETE FROM drains WHERE volume = ?', ''),
-    )
+    this.#connection.transaction(() => {
+      // A page is written, so that a full disk is told too.
+      this.#connection.run('INSERT INTO drains VALUES (?, ?)', '', 0)
+      this.#connection.run('DELETE FROM drains WHERE volume = ?', '')
+    })
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 /** The `FileServer` over npm fuse-native. Its limits are told in docs/files.md. */
 import { VfsError } from '../../errors.ts'
 import type {
+  GraftStatistics,
   DirectoryKey,
   FileServer,
   MountOptions,
@@ -78,6 +79,10 @@ class FuseNativeServer implements FileServer {
 
   graftAt(): Promise<number> {
     return this.graft()
+  }
+
+  graftsWithin(): readonly GraftStatistics[] {
+    return []
   }
 
   graftKey(): Promise<DirectoryKey> {
