@@ -2,6 +2,13 @@
 export interface ContainersAddon {
   /** Undefined: there is no such process. */
   identifyProcess(pid: number): ProcessIdentity | undefined
+  /** Of the helper, which ends by itself. `words`: its path and arguments; `root`: its descriptor 3, or -1.
+   * Calls of one lane wait for each other. `status` -1: it was killed. */
+  runAttach(
+    lane: number,
+    words: readonly string[],
+    root: number,
+  ): Promise<{ readonly status: number; readonly out: string; readonly err: string }>
   /** Throws when the process with that number is not the one that began then. */
   readonly ProcessWatch: new (
     pid: number,
