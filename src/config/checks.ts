@@ -18,7 +18,6 @@ export interface Names {
 
 export function checkFile(file: File, complain: Complain, names: Names): void {
   checkIds(file, complain)
-  checkPlaces(file, complain)
   checkPolicies(file, complain, names)
   checkHttps(file, complain)
   const { tenant } = file.plugin ?? {}
@@ -67,7 +66,7 @@ interface Place {
 }
 
 /** No tree may be in another: who has one would have both, and a mount could hide it. */
-function checkPlaces(file: File, complain: Complain): void {
+export function checkPlaces(file: File, complain: Complain): void {
   const places: Place[] = []
   const add = (path: string | undefined, key: readonly string[], what: string): void => {
     if (path === undefined) return

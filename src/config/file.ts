@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { Compile } from 'typebox/compile'
 import { Settings } from 'typebox/system'
 import { isMap, isPair, isScalar, LineCounter, parseDocument, type Document } from 'yaml'
-import { checkFile, type Names } from './checks.ts'
+import { checkFile, checkPlaces, type Names } from './checks.ts'
 import { convert } from './converted.ts'
 import { FileSchema, type File } from './schema.ts'
 import type { Mistake, ServeConfiguration } from './served.ts'
@@ -59,6 +59,8 @@ export function parseConfiguration(text: string): Loaded {
     checkShape(value, complain)
     const fits = whatFits(value)
     if (fits !== undefined) checkFile(fits, complain, namesIn(value))
+    const inParts = whatFits(value, true)
+    if (inParts !== undefined) checkPlaces(inParts, complain)
   }
   const [first, ...rest] = mistakes
     .toSorted((a, b) => a.line - b.line || a.column - b.column)
@@ -111,11 +113,17 @@ function checkShape(
   }
 }
 
-/** Without what does not fit the schema, so that the rest can be looked at too. */
-function whatFits(value: unknown): File | undefined {
+/**
+ * Without what does not fit the schema, so that the rest can be looked at too. `inParts`: what lacks
+ * something required stays, as a tenant whose home is wrong as well.
+ */
+function whatFits(value: unknown, inParts = false): File | undefined {
   const copy: unknown = structuredClone(value)
   for (let rounds = 0; rounds < 4; rounds += 1) {
-    const errors = allErrors(copy)
+    // Each key that is too many has an error of its own; this one would take all beside it along.
+    const errors = allErrors(copy).filter(
+      ({ keyword }) => keyword !== 'additionalProperties' && !(inParts && keyword === 'required'),
+    )
     if (errors.length === 0) return copy as File
     for (const error of errors) {
       const key = partsOf(error.instancePath)

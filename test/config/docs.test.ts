@@ -1,5 +1,7 @@
 /** What the pages say of the configuration is what the schema says. */
+import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parseConfiguration } from '../../src/config/file.ts'
@@ -29,6 +31,17 @@ test('the example is without a mistake', async () => {
   assert.equal(mistakes, undefined)
   assert.is(configuration?.tenants.length, 2)
   assert.is(configuration?.policies.length, 2)
+})
+
+test('systemd has nothing to say against the unit', async () => {
+  const unit = fileURLToPath(new URL('../../examples/systemd/insitu.service', import.meta.url))
+  const said = await new Promise<string>((resolve) => {
+    execFile('systemd-analyze', ['verify', unit], (error, _, stderr) =>
+      resolve(error?.code === 'ENOENT' ? 'none' : stderr),
+    )
+  })
+  if (said === 'none') console.log('SKIP the unit: there is no systemd-analyze')
+  else assert.is(said, '')
 })
 
 test.run()

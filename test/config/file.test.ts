@@ -16,6 +16,13 @@ function messages(text: string): string[] {
   return (parseConfiguration(text).mistakes ?? []).map(({ message }) => message)
 }
 
+/** As `line:column key: message`. */
+function mistakes(text: string): string[] {
+  return (parseConfiguration(text).mistakes ?? []).map(
+    ({ line, column, key, message }) => `${line}:${column} ${key}: ${message}`,
+  )
+}
+
 test('an empty file serves nobody, with the defaults', () => {
   const { configuration } = parseConfiguration('# nothing yet\n')
   assert.is(configuration?.state, '/var/lib/insitu')
@@ -107,6 +114,39 @@ volumes:
     '10:10 volumes.odd.path',
     '10:10 volumes.odd.path',
   ])
+})
+
+test('a place that is wrong is told beside all that is wrong around it', () => {
+  const at = mistakes(`tenants:
+  acme: { idz: 5, home: /var/lib/insitu/x, limits: { wall: soon } }
+  blue: { ids: 5, homes: x, home: /run/insitu/x }
+volumes:
+  data: { path: /var/lib/insitu/y, class: { nome: x }, modes: [ro, ro, no] }
+`)
+  for (const key of ['tenants.acme.home', 'tenants.blue.home', 'volumes.data.path'])
+    assert.is(at.filter((each) => each.includes(`${key}: is inside the`)).length, 1, key)
+})
+
+test('where the endpoints of the machine are', () => {
+  const at = mistakes(`plugin: { socket: plugin.sock, tenant: nobody }
+https: { listen: 0.0.0.0:8443 }
+`)
+  assert.equal(at, [
+    '1:11 plugin.socket: expected an absolute path of at most 107 bytes',
+    '1:32 plugin.tenant: there is no tenant nobody in this file',
+    '2:10 https.listen: others than this machine reach it: to want that, add beyondLoopback: true',
+  ])
+  for (const [listen, why] of [
+    ['127.0.0.1', 'expected'],
+    ['999.0.0.1:1', 'no address'],
+    ['127.0.0.1:0', 'a port'],
+    ['127.0.0.1:70000', 'a port'],
+    ['"[::2]:443"', 'others than'],
+    ['10.0.0.1:443', 'others than'],
+  ] as const)
+    assert.match(mistakes(`https: { listen: ${listen} }`)[0] ?? '', why, listen)
+  for (const good of ['127.1.2.3:443', '"[::1]:443"', '0.0.0.0:1, beyondLoopback: true'])
+    assert.equal(mistakes(`https: { listen: ${good} }`), [], good)
 })
 
 test('what is not YAML is told with its line', () => {
