@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { addAudit } from './audit.ts'
 import { addCheck } from './check.ts'
+import { addCompletion } from './completion.ts'
 import { addConfig } from './config.ts'
 import { addDoctor } from './doctor.ts'
 import { CliError, EXIT, oneLine } from './exit.ts'
@@ -54,6 +55,7 @@ const commands = [
   addAudit,
   addTenant,
   addDoctor,
+  addCompletion,
 ]
 for (const add of commands) add(program)
 for (const command of [program, ...program.commands.flatMap((each) => [each, ...each.commands])])
