@@ -107,6 +107,12 @@
       "sources": ["containers/mount_attach.cc"]
     },
     {
+      "target_name": "point_in_time",
+      "type": "executable",
+      "ldflags": ["-pthread"],
+      "sources": ["volumes/point_in_time.cc", "volumes/tree_copy.cc"]
+    },
+    {
       # Loaded into the guest's isolate by isolated-vm; speaks V8's own interface, so it is bound to
       # one Node release line. Without RTTI, as V8.
       "target_name": "guest",

@@ -109,13 +109,25 @@ Admission::Admission(Session& session, Request& request, const Opcode& opcode) {
   const InodePtr inode = session.inodes().find(request.node());
   if (!inode) return;
   if (!inode->tree().is_volume()) {
+    // Not counted while it waits there, which a revocation would wait for.
+    writes_ = changes(request);
+    if (writes_) inode->tree().writes.enter();
     // Counted before it is looked at: who revokes sets the state, and then waits for the count.
     ++inode->tree().under_way;
     counted_ = inode;
+    begun_ = std::chrono::steady_clock::now();
   }
   const int error = refusal(session, request, opcode, *inode);
   admitted_ = error == 0;
   if (!admitted_) request.reply_error(error);
+}
+
+Admission::~Admission() {
+  if (!counted_) return;
+  Tree& tree = counted_->tree();
+  if (admitted_) tree.latencies.add(std::chrono::steady_clock::now() - begun_);
+  --tree.under_way;
+  if (writes_) tree.writes.leave();
 }
 
 int Admission::refusal(Session& session, Request& request, const Opcode& opcode,

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+
 #include "inode_table.h"
 #include "opcodes.h"
 
@@ -7,13 +9,12 @@ namespace insitu {
 
 // What stands between a request and the operation on a mount that has grafts: a tree that was
 // revoked (ESTALE) or is read-only (EROFS), two trees in one operation (EXDEV), and names that
-// grafts need to stay as they are (EBUSY). Counts the request as under way in its tree.
+// grafts need to stay as they are (EBUSY). Counts the request as under way in its tree, waits where
+// changes are held, and measures how long it takes from there.
 class Admission {
  public:
   Admission(Session& session, Request& request, const Opcode& opcode);
-  ~Admission() {
-    if (counted_) --counted_->tree().under_way;
-  }
+  ~Admission();
   Admission(const Admission&) = delete;
   Admission& operator=(const Admission&) = delete;
 
@@ -26,6 +27,8 @@ class Admission {
   int refusal(Session& session, Request& request, const Opcode& opcode, const Inode& inode);
 
   InodePtr counted_;
+  bool writes_ = false;
+  std::chrono::steady_clock::time_point begun_;
   bool admitted_ = true;
   bool ends_at_disk_ = false;
 };

@@ -36,6 +36,9 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
                            InstanceMethod<&NativeFileServer::grafts_within>("graftsWithin"),
                            InstanceMethod<&NativeFileServer::graft_at>("graftAt"),
                            InstanceMethod<&NativeFileServer::revoke>("revoke"),
+                           InstanceMethod<&NativeFileServer::latencies>("latencies"),
+                           InstanceMethod<&NativeFileServer::hold_writes>("holdWrites"),
+                           InstanceMethod<&NativeFileServer::let_write>("letWrite"),
                            InstanceMethod<&NativeFileServer::stop>("stop"),
                        });
   }
@@ -148,6 +151,11 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
     return graft_at_binding(info, session_);
   }
   Napi::Value revoke(const Napi::CallbackInfo& info) { return revoke_binding(info, session_); }
+  Napi::Value latencies(const Napi::CallbackInfo& info) { return latencies_binding(info, session_); }
+  Napi::Value hold_writes(const Napi::CallbackInfo& info) {
+    return hold_writes_binding(info, session_);
+  }
+  Napi::Value let_write(const Napi::CallbackInfo& info) { return let_write_binding(info, session_); }
 
   // () => Promise<void>: detached, and no thread left.
   Napi::Value stop(const Napi::CallbackInfo& info) {

@@ -1,5 +1,8 @@
 #include "graft_binding.h"
 
+#include <algorithm>
+#include <array>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -89,6 +92,43 @@ Napi::Value revoke_binding(const Napi::CallbackInfo& info,
         return true;
       },
       [](Napi::Env env, bool) -> Napi::Value { return env.Undefined(); });
+}
+
+Napi::Value hold_writes_binding(const Napi::CallbackInfo& info,
+                                const std::shared_ptr<Session>& session) {
+  const TreePtr tree = session->grafts().tree(info[0].As<Napi::Number>().Uint32Value());
+  const std::chrono::milliseconds longest(info[1].As<Napi::Number>().Uint32Value());
+  // A lane for each: they wait for what is under way, one beside the other.
+  return queue(
+      info.Env(), lane_of(tree.get()), [tree, longest] { return tree && tree->writes.shut(longest); },
+      [](Napi::Env env, bool held) -> Napi::Value { return Napi::Boolean::New(env, held); });
+}
+
+Napi::Value let_write_binding(const Napi::CallbackInfo& info,
+                              const std::shared_ptr<Session>& session) {
+  const TreePtr tree = session->grafts().tree(info[0].As<Napi::Number>().Uint32Value());
+  if (tree) tree->writes.open();
+  return info.Env().Undefined();
+}
+
+Napi::Value latencies_binding(const Napi::CallbackInfo& info,
+                              const std::shared_ptr<Session>& session) {
+  auto out = Napi::Array::New(info.Env());
+  for (const GraftPtr& graft : session->grafts().all()) {
+    const Latencies& latencies = graft->tree->latencies;
+    std::array<double, Latencies::kBuckets> counts;
+    double total = 0;
+    for (size_t i = 0; i < counts.size(); ++i)
+      total += counts[i] = static_cast<double>(latencies.count(i));
+    if (total == 0) continue;
+    auto values = Napi::Float64Array::New(info.Env(), counts.size());
+    std::ranges::copy(counts, values.Data());
+    auto entry = Napi::Object::New(info.Env());
+    entry.Set("graft", graft->tree->id);
+    entry.Set("counts", values);
+    out.Set(out.Length(), entry);
+  }
+  return out;
 }
 
 Napi::Value graft_programs_binding(const Napi::CallbackInfo& info,

@@ -18,6 +18,15 @@ Napi::Value graft_at_binding(const Napi::CallbackInfo& info,
 Napi::Value graft_programs_binding(const Napi::CallbackInfo& info,
                                    const std::shared_ptr<Session>& session);
 Napi::Value revoke_binding(const Napi::CallbackInfo& info, const std::shared_ptr<Session>& session);
+// (graft, longestMs: number) => Promise<boolean>: nothing that changes is under way, and none begins.
+Napi::Value hold_writes_binding(const Napi::CallbackInfo& info,
+                                const std::shared_ptr<Session>& session);
+// (graft: number)
+Napi::Value let_write_binding(const Napi::CallbackInfo& info,
+                              const std::shared_ptr<Session>& session);
+// () => {graft, counts: Float64Array}[], of those that served something.
+Napi::Value latencies_binding(const Napi::CallbackInfo& info,
+                              const std::shared_ptr<Session>& session);
 // Of each graft, for `statistics()`.
 Napi::Array graft_statistics(Napi::Env env, const Session& session);
 // (graft: number) => the same of that one and of those that stand in it, outer ones first.

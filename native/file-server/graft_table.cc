@@ -214,7 +214,10 @@ void GraftTable::revoke(uint32_t id) {
     }
   };
   refuse_in_use();
-  for (const GraftPtr& one : going) one->tree->state = Tree::State::revoking;
+  for (const GraftPtr& one : going) {
+    one->tree->state = Tree::State::revoking;
+    one->tree->writes.open();  // whoever waits there is told
+  }
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kUnderWayMs);
   for (const GraftPtr& one : going)
     while (one->tree->under_way > 0 && std::chrono::steady_clock::now() < deadline)

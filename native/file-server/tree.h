@@ -5,7 +5,9 @@
 #include <memory>
 #include <string>
 
+#include "latencies.h"
 #include "quota.h"
+#include "write_gate.h"
 
 namespace insitu {
 
@@ -51,6 +53,8 @@ struct Tree {
   std::atomic<uint32_t> under_way = 0;  // requests that were admitted and are not answered
   std::atomic<uint64_t> nodes = 0;
   std::atomic<uint64_t> open = 0;  // files and directories
+  Latencies latencies;             // of what was admitted
+  WriteGate writes;
 
   bool is_volume() const { return id == 0; }
   bool gone() const { return state.load() == State::revoked; }

@@ -77,6 +77,9 @@ const { restored, failed } = await broker.addTenant(
       })),
       ...containers.grafts(),
     ],
+    latencies: () => server.latencies(),
+    holdWrites: (graft, longestMs) => server.holdWrites(graft, longestMs),
+    letWrite: (graft) => server.letWrite(graft),
   },
   undefined,
 )

@@ -1,4 +1,4 @@
-import type { GraftOptions, GraftStatistics } from '../file-server/types.ts'
+import type { GraftLatencies, GraftOptions, GraftStatistics } from '../file-server/types.ts'
 import type { NativeVirtualFiles } from './virtual.ts'
 import type { NativeVolume } from './volume.ts'
 
@@ -73,6 +73,9 @@ export interface NativeFileServer {
     options: GraftOptions & { readonly identity: string },
   ): Promise<number>
   revoke(graft: number): Promise<void>
+  latencies(): readonly GraftLatencies[]
+  holdWrites(graft: number, longestMs: number): Promise<boolean>
+  letWrite(graft: number): void
   /** Detaches; resolves when no thread is left. */
   stop(): Promise<void>
 }

@@ -39,6 +39,7 @@ const STATUS = {
   revoked: 409,
   exists: 409,
   'in-use': 409,
+  'not-possible': 409,
   'no-such-subpath': 404,
   'bad-target': 409,
   'container-gone': 410,

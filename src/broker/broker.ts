@@ -1,4 +1,5 @@
 /** The broker's operations, over its parts; the HTTP APIs are thin over these. */
+import path from 'node:path'
 import type { Logger } from '../telemetry/log.ts'
 import { BrokerError } from './broker-error.ts'
 import { NOBODY, record, served, type Context, type ServedTenant } from './context.ts'
@@ -6,14 +7,18 @@ import { Deadlines } from './deadlines.ts'
 import { Events } from './events.ts'
 import { GrantTable, type Entry } from './grant-table.ts'
 import type { Holder } from './holders.ts'
+import { alone, hasImage, isBusy, makeImage, provide, removeMade, settleVolumes } from './making.ts'
 import { explain, mountGrant, type Mounted, type Requested } from './mounting.ts'
 import { Policies } from './policies.ts'
 import { visible } from './policy.ts'
 import type { BrokerConfiguration, InsideChange, Reconciliation, TenantMount } from './ports.ts'
 import { reevaluate, restore, tidy } from './reconciling.ts'
-import { holdersOf, openIn, takeAll, takeAway, unmountGrant } from './revoking.ts'
+import { holdersOf, inSlices, openIn, takeAll, takeAway, unmountGrant } from './revoking.ts'
 import type { UnmountOptions } from './revoking.ts'
+import { Sampler } from './sampling.ts'
 import type { Selection } from './select.ts'
+import { takeSnapshot, type SnapshotRequest, type Taken } from './snapshots.ts'
+import { Images, type StorageDirectories } from './storage/images.ts'
 import type { Actor, AuditEntry } from './store/audit.ts'
 import { Store } from './store/index.ts'
 import type {
@@ -40,31 +45,46 @@ export interface VolumeReport {
   readonly configured: boolean
 }
 
+/** Each is a process for some ten milliseconds. */
+const PARALLEL_MOUNTS = 4
 /** Between two looks for what could not be done before. */
 const TIDY_EVERY_MS = 10_000
 /** After an expiry that could not be carried out, as for one that is not revocable and open. */
 const RETRY_EXPIRY_MS = 5_000
 
+export interface GrantBrokerOptions {
+  readonly file: string
+  readonly directories: StorageDirectories
+  readonly log: Logger
+}
+
 export class GrantBroker {
   readonly #context: Context
   readonly #deadlines: Deadlines
+  readonly #sampler: Sampler
   readonly #tidying: NodeJS.Timeout
 
   /** StoreError. */
-  constructor({ file, log }: { readonly file: string; readonly log: Logger }) {
+  constructor({ file, directories, log }: GrantBrokerOptions) {
     const store = new Store(file)
     this.#deadlines = new Deadlines((id) => void this.#expire(id))
     this.#context = {
       store,
       log,
       table: new GrantTable(store.grants),
-      volumes: new Volumes(store.catalog),
+      volumes: new Volumes(store.catalog, (volume) => this.#provide(volume), {
+        sample: () => this.#sampler.sample(),
+        settle: (volume) => this.#sampler.settle(volume),
+      }),
+      images: new Images(directories),
+      snapshotFolder: path.join(directories.state, 'snapshots'),
       policies: new Policies(store.catalog),
       events: new Events(),
       tenants: new Map(),
       onTerms: (id, expiresAtMs) => this.#deadlines.set(id, expiresAtMs),
       onInside: (id, change) => void this.#insideChanged(id, change),
     }
+    this.#sampler = new Sampler(this.#context)
     let busy = false
     this.#tidying = setInterval(() => {
       if (busy) return
@@ -88,10 +108,23 @@ export class GrantBroker {
     return this.#context.log
   }
 
+  /** Once, before `configure`: what a killed daemon left half done is settled. */
+  async open(): Promise<void> {
+    const { images, log } = this.#context
+    for (const name of await images.open()) log.info({ volume: name }, 'an image is mounted still')
+    for (const action of await settleVolumes(this.#context)) log.info(action)
+  }
+
   async configure({ volumes, policies }: BrokerConfiguration): Promise<Reconciliation> {
     this.#context.policies.configure(policies)
-    await this.#context.volumes.configure(volumes)
-    return await reevaluate(this.#context)
+    this.#context.volumes.configure(volumes)
+    // Else what is granted of them would not be there yet.
+    const imaged = this.#context.volumes.all().filter(hasImage)
+    await inSlices(imaged, PARALLEL_MOUNTS, async (each) => void (await this.#provide(each)))
+    await this.#context.volumes.look()
+    const report = await reevaluate(this.#context)
+    await this.#unmountImages(new Set(this.#context.volumes.all().map(({ name }) => name)))
+    return report
   }
 
   async addTenant(tenant: Tenant, mount: TenantMount): Promise<Reconciliation> {
@@ -221,21 +254,49 @@ export class GrantBroker {
     }))
   }
 
+  /** BrokerError. Makes what it needs, or changes how it is described. */
   async putVolume(volume: Volume, actor: Actor): Promise<Reconciliation> {
-    this.#refuseConfigured(this.#context.volumes.isConfigured(volume.name), volume.name)
-    await this.#context.volumes.put(volume)
+    const { volumes } = this.#context
+    this.#refuseConfigured(volumes.isConfigured(volume.name), volume.name)
+    await alone(this.#context, volume.name, async () => {
+      const before = volumes.get(volume.name)
+      if (before !== undefined && !isSameKind(before, volume))
+        throw new BrokerError('exists', `"${volume.name}" is a volume of another kind or size`)
+      if (before === undefined && hasImage(volume)) await makeImage(this.#context, volume)
+      await volumes.put(volume)
+    })
     this.#recordChange('volume-put', volume.name, actor)
     return await reevaluate(this.#context)
   }
 
-  removeVolume(name: string, actor: Actor): boolean {
+  /** False: there was none. Data of ours stays unless `purge`; anybody else's always. */
+  async removeVolume(name: string, purge: boolean, actor: Actor): Promise<boolean> {
     const { volumes, table } = this.#context
     this.#refuseConfigured(volumes.isConfigured(name), name)
-    const { grants } = table.placedOn(name)
-    if (grants > 0) throw new BrokerError('in-use', `"${name}" has ${grants} grants; drain it`)
-    const removed = volumes.remove(name)
-    if (removed) this.#recordChange('volume-remove', name, actor)
-    return removed
+    return await alone(this.#context, name, async () => {
+      const volume = volumes.get(name)
+      if (volume === undefined) return false
+      const { grants } = table.placedOn(name)
+      if (grants > 0) throw new BrokerError('in-use', `"${name}" has ${grants} grants; drain it`)
+      if (volume.kind === 'directory') volumes.remove(name)
+      else await removeMade(this.#context, volume, !purge)
+      this.#recordChange('volume-remove', name, actor, purge ? 'with its data' : undefined)
+      return true
+    })
+  }
+
+  /** How full and how well volumes are now, instead of at the last look. */
+  look(): Promise<void> {
+    return this.#context.volumes.look()
+  }
+
+  /** Where the tree of an image of that name is. */
+  imageBacking(name: string): string {
+    return this.#context.images.backing(name)
+  }
+
+  snapshot(of: string, request: SnapshotRequest, actor: Actor): Promise<Taken> {
+    return takeSnapshot(this.#context, of, request, actor)
   }
 
   /** No new grants. Those not in use go at once, with `force` all. What is left is given back. */
@@ -297,11 +358,33 @@ export class GrantBroker {
     record(this.#context, entry)
   }
 
+  /** Unmounts images: whoever serves them has ended. */
+  async release(): Promise<void> {
+    this.#context.volumes.close()
+    await this.#unmountImages(new Set())
+  }
+
   close(): void {
     clearInterval(this.#tidying)
     this.#deadlines.close()
     this.#context.volumes.close()
     this.#context.store.close()
+  }
+
+  async #provide(volume: Volume): Promise<string | undefined> {
+    // Whoever makes or removes it knows better.
+    if (!hasImage(volume) || isBusy(this.#context, volume.name)) return undefined
+    const configured = this.#context.volumes.isConfigured(volume.name)
+    return await alone(this.#context, volume.name, () => provide(this.#context, volume, configured))
+  }
+
+  async #unmountImages(wanted: ReadonlySet<string>): Promise<void> {
+    const { images, log } = this.#context
+    for (const name of await images.mounted())
+      if (!wanted.has(name))
+        await images.unmount(name).catch((error: unknown) => {
+          log.error({ err: error, volume: name }, 'an image stays mounted')
+        })
   }
 
   #refuseConfigured(configured: boolean, name: string): void {
@@ -348,6 +431,15 @@ export class GrantBroker {
     const { failed } = await takeAll(this.#context, [entry], cause)
     if (failed > 0) this.#deadlines.set(id, Date.now() + RETRY_EXPIRY_MS)
   }
+}
+
+/** What cannot be changed of a volume that is there. */
+function isSameKind(one: Volume, other: Volume): boolean {
+  return (
+    one.kind === other.kind &&
+    one.image?.sizeBytes === other.image?.sizeBytes &&
+    one.image?.filesystem === other.image?.filesystem
+  )
 }
 
 function toReport({ grant, state, unavailable, drift }: Entry): GrantReport {

@@ -5,6 +5,7 @@ import type { Events } from './events.ts'
 import type { GrantTable } from './grant-table.ts'
 import type { Policies } from './policies.ts'
 import type { InsideChange, TenantMount } from './ports.ts'
+import type { Images } from './storage/images.ts'
 import type { Actor, AuditEntry } from './store/audit.ts'
 import type { Store } from './store/index.ts'
 import type { Tenant } from './types.ts'
@@ -19,6 +20,9 @@ export interface Context {
   readonly store: Store
   readonly table: GrantTable
   readonly volumes: Volumes
+  readonly images: Images
+  /** Where snapshots of directories lie unless they have to lie elsewhere. */
+  readonly snapshotFolder: string
   readonly policies: Policies
   readonly events: Events
   readonly log: Logger

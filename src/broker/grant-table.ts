@@ -18,6 +18,8 @@ export interface Entry {
   unavailable: string | undefined
   /** Why it is not seen where it was put, inside a container. */
   drift: string | undefined
+  /** Of its quota, as far as is known: what is used is in no free space any more. */
+  usedBytes: number
   /** The grant that its point lies in. */
   parent: Entry | undefined
   readonly children: Set<Entry>
@@ -30,6 +32,7 @@ export interface Placed {
   readonly reservedBytes: number
 }
 
+const NOTHING: Placed = { grants: 0, reservedBytes: 0 }
 const NONE: ReadonlyMap<string, number> = new Map()
 
 interface TenantEntries {
@@ -45,6 +48,8 @@ export class GrantTable {
   readonly #byId = new Map<string, Entry>()
   readonly #tenants = new Map<string, TenantEntries>()
   readonly #placed = new Map<string, Placed>()
+  /** What grants of a volume had reserved that ended: perhaps written, and not seen yet. */
+  readonly #ended = new Map<string, number>()
 
   constructor(stored: GrantsTable) {
     this.#stored = stored
@@ -88,7 +93,19 @@ export class GrantTable {
   }
 
   placedOn(volume: string): Placed {
-    return this.#placed.get(volume) ?? { grants: 0, reservedBytes: 0 }
+    const { grants, reservedBytes } = this.#placed.get(volume) ?? NOTHING
+    return { grants, reservedBytes: reservedBytes + this.endedOn(volume) }
+  }
+
+  endedOn(volume: string): number {
+    return this.#ended.get(volume) ?? 0
+  }
+
+  /** So much of it shows in the volume's free space by now. */
+  settleEnded(volume: string, bytes: number): void {
+    const left = this.endedOn(volume) - bytes
+    if (left > 0) this.#ended.set(volume, left)
+    else this.#ended.delete(volume)
   }
 
   /** What is done now at that path, above or below it. */
@@ -131,7 +148,16 @@ export class GrantTable {
     add(entries?.used, entry.grant.policy, -1)
     if (entries?.byPath.size === 0) this.#tenants.delete(tenant)
     entry.parent?.children.delete(entry)
-    this.#count(entry.grant, -1)
+    this.#count(entry, -1)
+    const { volume } = entry.grant
+    if (reservedBy(entry) > 0) this.#ended.set(volume, this.endedOn(volume) + reservedBy(entry))
+  }
+
+  setUsed(entry: Entry, usedBytes: number): void {
+    if (entry.usedBytes === usedBytes || this.#byId.get(entry.grant.id) !== entry) return
+    this.#count(entry, -1)
+    entry.usedBytes = usedBytes
+    this.#count(entry, 1)
   }
 
   /** Marks it busy until `work` is over. */
@@ -165,6 +191,7 @@ export class GrantTable {
       backing: undefined,
       unavailable: undefined,
       drift: undefined,
+      usedBytes: 0,
       parent,
       children: new Set(),
       work: undefined,
@@ -173,20 +200,26 @@ export class GrantTable {
     entries.byPath.set(grant.at, entry)
     this.#byId.set(grant.id, entry)
     add(entries.used, grant.policy, 1)
-    this.#count(grant, 1)
+    this.#count(entry, 1)
     return entry
   }
 
-  #count({ volume, quotaBytes, mode }: Grant, sign: 1 | -1): void {
-    const placed = this.placedOn(volume)
+  #count(entry: Entry, sign: 1 | -1): void {
+    const { volume } = entry.grant
+    const placed = this.#placed.get(volume) ?? NOTHING
     const grants = placed.grants + sign
     if (grants === 0) this.#placed.delete(volume)
     else
       this.#placed.set(volume, {
         grants,
-        reservedBytes: placed.reservedBytes + (mode === 'rw' ? sign * (quotaBytes ?? 0) : 0),
+        reservedBytes: placed.reservedBytes + sign * reservedBy(entry),
       })
   }
+}
+
+/** What it may still write. */
+function reservedBy({ grant: { mode, quotaBytes }, usedBytes }: Entry): number {
+  return mode === 'rw' && quotaBytes !== undefined ? Math.max(0, quotaBytes - usedBytes) : 0
 }
 
 function add(used: Map<string, number> | undefined, policy: string, change: 1 | -1): void {

@@ -48,8 +48,10 @@ const MAX_OUTSIDERS = 1_000
 /** StoreError when the state cannot be used. */
 export async function openBroker(options: BrokerOptions): Promise<Broker> {
   const file = path.join(options.stateDirectory, DATABASE)
-  const broker = new GrantBroker({ file, log: options.log })
+  const directories = { state: options.stateDirectory, runtime: options.runtimeDirectory }
+  const broker = new GrantBroker({ file, directories, log: options.log })
   try {
+    await broker.open()
     const served = new ServedBroker(broker, options)
     await served.open()
     return served
@@ -201,6 +203,7 @@ class ServedBroker implements Broker {
     await Promise.all(this.#closers.splice(0).map((close) => close()))
     await Promise.all([...this.#endpoints.values()].map((endpoint) => endpoint.close()))
     this.#endpoints.clear()
+    await this.#broker.release()
     this.#broker.close()
   }
 

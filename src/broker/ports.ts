@@ -31,6 +31,12 @@ export interface TenantGraft {
   readonly usedBytes: number | undefined
 }
 
+export interface TenantLatencies {
+  readonly graft: number
+  /** Operations since it was grafted, by how long they took: buckets of `latencies.ts`. */
+  readonly counts: Float64Array
+}
+
 /**
  * One tenant's mount, as long as it is mounted. Failures are VfsError: ENOENT or ENOTDIR (no such
  * subpath, or the way to the point is no directory), ELOOP (a link in the subpath or on the way to the
@@ -68,6 +74,15 @@ export interface TenantMount {
   grafts(): readonly TenantGraft[]
   /** In that graft and in those that stand in it, files and directories that are open or mapped. */
   openHandles(graft: number): number
+  /** Of grafts with operations; what the kernel serves by itself is not seen here. */
+  latencies(): readonly TenantLatencies[]
+  /**
+   * What changes something in a graft waits from now on, for so long at most; resolves once nothing of that
+   * is under way, false if that was not in time. Pages that are mapped, and files that the kernel serves by
+   * itself, are not held.
+   */
+  holdWrites(graft: number, longestMs: number): Promise<boolean>
+  letWrite(graft: number): void
 }
 
 /** `ended`: there is no such container any more. `lost`: it can be put in again. */

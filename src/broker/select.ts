@@ -124,6 +124,8 @@ function shortage(
 ): Refusal | undefined {
   if (volume.draining) return refuse('draining', `"${volume.name}" is being drained`)
   if (!state.healthy) return refuse('unhealthy', `"${volume.name}" does not answer`)
+  if (state.readOnly && request.mode === 'rw')
+    return refuse('unhealthy', `"${volume.name}" is read-only now`)
   const asked = request.mode === 'rw' ? (request.quotaBytes ?? 0) : 0
   const needed = Math.max(request.select?.minFreeBytes ?? 0, asked)
   if (!decision.allowed || available(state) >= needed) return undefined

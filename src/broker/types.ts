@@ -21,12 +21,33 @@ export interface ServiceLevel {
   readonly locality: string | undefined
 }
 
+export type ImageFilesystem = 'ext4' | 'xfs'
+
+/** A filesystem in a file that the broker made: its size is its capacity. */
+export interface Image {
+  readonly sizeBytes: number
+  readonly filesystem: ImageFilesystem
+  /** Of the tree in it when it is made; undefined: root. */
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined
+}
+
+/** A point in time of another volume. */
+export interface Snapshot {
+  /** Its name then. */
+  readonly of: string
+  readonly takenAtMs: number
+}
+
 export interface Volume {
   /** Unique; letters, digits, `.`, `_`, `-`; at most 63, and begins with a letter or digit. */
   readonly name: string
   readonly kind: VolumeKind
   /** Absolute path of the tree that is granted. */
   readonly backing: string
+  /** Of kind `image`, and of a snapshot of one. */
+  readonly image?: Image | undefined
+  /** Of kind `snapshot`. */
+  readonly snapshot?: Snapshot | undefined
   readonly class: ServiceLevel
   readonly labels: Readonly<Record<string, string>>
   /** What the backing itself allows. */
@@ -47,6 +68,10 @@ export interface VolumeState {
   /** Recent operations a second. */
   readonly load: number
   readonly healthy: boolean
+  /** Its filesystem takes no writes now, whatever its modes say. */
+  readonly readOnly: boolean
+  /** Why it is not well; for operators. */
+  readonly fault: string | undefined
 }
 
 /** One rule. It allows what all of its parts allow; rules only ever add to each other. */

@@ -2,7 +2,7 @@
  * The volumes that there are, and how they are. Free space is looked up in the background, since a
  * backing that hangs must not hold up who asks for another one.
  */
-import { statfs } from 'node:fs/promises'
+import { access, constants, statfs } from 'node:fs/promises'
 import type { Candidate } from './select.ts'
 import type { Catalog } from './store/catalog.ts'
 import type { Volume, VolumeState } from './types.ts'
@@ -16,7 +16,20 @@ export interface Measurement {
 interface Space {
   readonly freeBytes: number
   readonly totalBytes: number
-  readonly healthy: boolean
+  readonly readOnly: boolean
+  /** Why it is not well. */
+  readonly fault: string | undefined
+}
+
+/** Makes a volume reachable that has to be mounted first; why it is not, else undefined. */
+export type Provide = (volume: Volume) => Promise<string | undefined>
+
+/** What is used of the quotas of a volume. Asked before free space is looked at, and counted once it is
+ * known: so what is written in between is never taken for free, and what was written not for reserved. */
+export interface Usage {
+  sample(): void
+  /** Counts what `sample` found of it last. */
+  settle(volume: string): () => void
 }
 
 interface Known {
@@ -33,10 +46,17 @@ const PATIENCE_MS = 2_000
 /** Node has four threads for such calls: two are left when backings hang. */
 const MAX_LOOKS = 2
 
-const UNKNOWN: Space = { freeBytes: 0, totalBytes: 0, healthy: false }
+const UNKNOWN: Space = {
+  freeBytes: 0,
+  totalBytes: 0,
+  readOnly: false,
+  fault: 'nobody has looked at it yet',
+}
 
 export class Volumes {
   readonly #catalog: Catalog
+  readonly #provide: Provide
+  readonly #usage: Usage
   #configured = new Map<string, Volume>()
   #made = new Map<string, Volume>()
   #drains: Set<string>
@@ -44,8 +64,10 @@ export class Volumes {
   #looks = 0
   readonly #timer: NodeJS.Timeout
 
-  constructor(catalog: Catalog) {
+  constructor(catalog: Catalog, provide: Provide, usage: Usage) {
     this.#catalog = catalog
+    this.#usage = usage
+    this.#provide = provide
     this.#drains = catalog.drains()
     this.#made = byName(catalog.volumes.all())
     this.#timer = setInterval(() => void this.#lookAround(), LOOK_EVERY_MS)
@@ -53,10 +75,9 @@ export class Volumes {
   }
 
   /** Those of the configuration file. */
-  async configure(volumes: readonly Volume[]): Promise<void> {
+  configure(volumes: readonly Volume[]): void {
     this.#configured = byName(volumes)
     this.#forgetGone()
-    await this.look()
   }
 
   get(name: string): Volume | undefined {
@@ -107,18 +128,23 @@ export class Volumes {
     placed: { readonly grants: number; readonly reservedBytes: number },
   ): Candidate {
     const known = this.#known.get(volume.name)
+    const space = known?.space ?? UNKNOWN // never seen: not well
+    const overdue = known !== undefined && isOverdue(known)
+    const fault = overdue ? 'its filesystem does not answer' : space.fault
     const state: VolumeState = {
-      ...(known?.space ?? UNKNOWN),
+      ...space,
       ...placed,
       measuredP99Us: known?.measured.p99Us,
       load: known?.measured.load ?? 0,
-      healthy: known !== undefined && known.space.healthy && !isOverdue(known), // never seen: not well
+      healthy: fault === undefined,
+      fault,
     }
     return { volume, state }
   }
 
   /** How full they are now; of one, or of all. Waits no longer than patience. */
   async look(name?: string): Promise<void> {
+    this.#usage.sample()
     const names = name === undefined ? this.all().map((volume) => volume.name) : [name]
     const left = names.values()
     const workers = Array.from({ length: MAX_LOOKS }, async () => {
@@ -132,6 +158,7 @@ export class Volumes {
   }
 
   async #lookAround(): Promise<void> {
+    this.#usage.sample()
     const oldest = [...this.#known]
       .toSorted(([, one], [, other]) => one.lookedAtMs - other.lookedAtMs)
       .map(([name]) => name)
@@ -155,11 +182,13 @@ export class Volumes {
     if (this.#looks >= MAX_LOOKS) return
     known.lookingSinceMs = Date.now()
     this.#looks += 1
+    const settle = this.#usage.settle(name)
     try {
-      const { bavail, blocks, bsize } = await statfs(volume.backing)
-      known.space = { freeBytes: bavail * bsize, totalBytes: blocks * bsize, healthy: true }
-    } catch {
-      known.space = { ...known.space, freeBytes: 0, healthy: false }
+      known.space = await this.#spaceOf(volume)
+      settle()
+    } catch (error) {
+      const { code = String(error) } = error as NodeJS.ErrnoException
+      known.space = { ...known.space, freeBytes: 0, fault: `its tree cannot be used: ${code}` }
     } finally {
       this.#looks -= 1
       known.lookingSinceMs = undefined
@@ -167,9 +196,30 @@ export class Volumes {
     }
   }
 
+  async #spaceOf(volume: Volume): Promise<Space> {
+    const fault = await this.#provide(volume)
+    if (fault !== undefined) return { freeBytes: 0, totalBytes: 0, readOnly: false, fault }
+    const { bavail, blocks, bsize } = await statfs(volume.backing)
+    const readOnly = volume.modes.includes('rw') && (await isReadOnly(volume.backing))
+    return { freeBytes: bavail * bsize, totalBytes: blocks * bsize, readOnly, fault: undefined }
+  }
+
   #forgetGone(): void {
     for (const name of this.#known.keys())
       if (this.get(name) === undefined) this.#known.delete(name)
+  }
+}
+
+/** Also of one that the kernel made read-only after an error. */
+async function isReadOnly(backing: string): Promise<boolean> {
+  try {
+    await access(backing, constants.W_OK)
+    return false
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EROFS') return true
+    if (code === 'EACCES') return false // where we are not root; the file server will say
+    throw error
   }
 }
 

@@ -57,3 +57,19 @@ export function limitsFrom({ timeout, memory }: LimitOptions): RunLimits {
 export function example(...lines: string[]): string {
   return `\nExample:\n${lines.map((line) => `  ${line}`).join('\n')}`
 }
+
+export function size(text: string): number {
+  const bytes = parseSize(text)
+  if (bytes === undefined) throw new InvalidArgumentError('Give a size, as 10G.')
+  return bytes
+}
+
+export function collect(text: string, all: readonly string[] = []): string[] {
+  if (!/^[^=]+=/.test(text)) throw new InvalidArgumentError('Give key=value.')
+  return [...all, text]
+}
+
+export function keyAndValue(text: string): [string, string] {
+  const at = text.indexOf('=')
+  return [text.slice(0, at), text.slice(at + 1)]
+}

@@ -1,8 +1,8 @@
 /** `insitu tenant`: who is served. */
-import { createInterface } from 'node:readline/promises'
 import { InvalidArgumentError, type Command } from 'commander'
 import type { TenantReport } from '../broker/ports.ts'
 import { adminClient, asking, columns, show } from './broker-client.ts'
+import { confirm } from './confirm.ts'
 import { CliError, EXIT } from './exit.ts'
 import { example } from './options.ts'
 import { addTenantCert } from './tenant-cert.ts'
@@ -45,7 +45,11 @@ export function addTenant(program: Command): void {
     .option('-y, --yes', 'do not ask')
     .addHelpText('after', example('$ insitu tenant remove acme --purge --yes'))
     .action(async (name: string, options: Common & { purge?: true; yes?: true }) => {
-      if (!options.yes) await confirm(name, options.purge === true)
+      if (!options.yes)
+        await confirm(
+          name,
+          options.purge ? 'its grants, its mount and all its data' : 'its grants and its mount',
+        )
       const query = options.purge ? '?purge=true' : ''
       const path = `/tenants/${encodeURIComponent(name)}${query}`
       await asking(() => adminClient().json(path, { method: 'DELETE' }))
@@ -109,19 +113,6 @@ function describe(tenant: TenantReport): string {
 
 function idsOf({ ids: { first, count } }: TenantReport): string {
   return count === 1 ? String(first) : `${first}-${first + count - 1}`
-}
-
-async function confirm(name: string, purge: boolean): Promise<void> {
-  if (!process.stdin.isTTY)
-    throw new CliError(EXIT.usage, `removing ${name} is not asked for here: add --yes`)
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  try {
-    const what = purge ? 'its grants, its mount and all its data' : 'its grants and its mount'
-    const answer = await terminal.question(`Remove ${name}, ${what}? Type its name: `)
-    if (answer.trim() !== name) throw new CliError(EXIT.interrupted, 'nothing was removed')
-  } finally {
-    terminal.close()
-  }
 }
 
 function range(text: string): AddOptions['ids'] {

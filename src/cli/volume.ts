@@ -1,11 +1,10 @@
 /** `insitu volume`: what there is, and what is mounted of it for a tenant. */
 import type { Command } from 'commander'
 import { setTimeout as sleep } from 'node:timers/promises'
-import path from 'node:path'
 import { InvalidArgumentError, Option } from 'commander'
 import { ProblemError } from '../broker/client.ts'
 import type { DryRun, Grant, InsituClient, MountRequest, TenantVolume } from '../broker/client.ts'
-import { formatSize, parseSize } from '../config/units.ts'
+import { formatSize } from '../config/units.ts'
 import {
   adminClient,
   asking,
@@ -17,7 +16,8 @@ import {
 } from './broker-client.ts'
 import { CliError, EXIT, oneLine } from './exit.ts'
 import { type ConsumerFlags, consumerOf } from './container.ts'
-import { duration, example } from './options.ts'
+import { collect, duration, example, keyAndValue, size } from './options.ts'
+import { addMaking } from './volume-making.ts'
 
 interface Common {
   readonly tenant?: string
@@ -30,7 +30,7 @@ export function addVolume(program: Command): void {
   addMount(volume)
   addUnmount(volume)
   addDrain(volume)
-  addCreate(volume)
+  addMaking(volume)
 }
 
 function addList(volume: Command): void {
@@ -60,6 +60,8 @@ interface AdminVolume {
   readonly freeBytes: number
   readonly grants: number
   readonly healthy: boolean
+  readonly readOnly: boolean
+  readonly fault?: string
   readonly draining: boolean
 }
 
@@ -103,9 +105,17 @@ function renderVolumes(volumes: readonly TenantVolume[]): string {
   )
 }
 
-function stateOf({ healthy, draining }: { healthy: boolean; draining: boolean }): string {
+interface Wellbeing {
+  readonly healthy: boolean
+  readonly draining: boolean
+  readonly readOnly?: boolean
+  readonly fault?: string
+}
+
+function stateOf({ healthy, draining, readOnly, fault }: Wellbeing): string {
+  if (!healthy) return fault === undefined ? 'unhealthy' : `unhealthy: ${fault}`
   if (draining) return 'draining'
-  return healthy ? 'ok' : 'unhealthy'
+  return readOnly ? 'read-only' : 'ok'
 }
 
 function renderExplained(dry: DryRun): string {
@@ -313,38 +323,6 @@ function describe({ id, tenant, at }: Grant): string {
   return `${id} of ${tenant} at ${at}`
 }
 
-function addCreate(volume: Command): void {
-  volume
-    .command('create')
-    .description('make a volume of a directory that is there')
-    .argument('<name>')
-    .requiredOption('--backing <directory>', 'the tree that is granted')
-    .option('--class <name>', 'its class')
-    .option('--label <key=value>', 'may be repeated', collect)
-    .option('--read-only', 'only ever mounted ro')
-    .option('--json', 'as JSON')
-    .action(async (name: string, flags: CreateFlags) =>
-      asking(async () => {
-        const body = {
-          name,
-          backing: path.resolve(flags.backing),
-          ...(flags.class === undefined ? {} : { class: { name: flags.class } }),
-          labels: Object.fromEntries((flags.label ?? []).map(keyAndValue)),
-          ...(flags.readOnly ? { modes: ['ro'] } : {}),
-        }
-        const done = await adminClient().json('/volumes', { method: 'PUT', body })
-        show(done, flags.json, () => `${name} is ${body.backing}\n`)
-      }),
-    )
-}
-
-interface CreateFlags extends Common {
-  readonly backing: string
-  readonly class?: string
-  readonly label?: readonly string[]
-  readonly readOnly?: true
-}
-
 function modeOption(): Option {
   return new Option('--mode <mode>', 'read-only or read-write').choices(['ro', 'rw']).default('ro')
 }
@@ -353,20 +331,4 @@ function processId(text: string): number {
   const pid = Number(text)
   if (!Number.isSafeInteger(pid) || pid <= 0) throw new InvalidArgumentError('Give a process id.')
   return pid
-}
-
-function size(text: string): number {
-  const bytes = parseSize(text)
-  if (bytes === undefined) throw new InvalidArgumentError('Give a size, as 10G.')
-  return bytes
-}
-
-function collect(text: string, all: readonly string[] = []): string[] {
-  if (!/^[^=]+=/.test(text)) throw new InvalidArgumentError('Give key=value.')
-  return [...all, text]
-}
-
-function keyAndValue(text: string): [string, string] {
-  const at = text.indexOf('=')
-  return [text.slice(0, at), text.slice(at + 1)]
 }

@@ -1,8 +1,9 @@
 /** What no schema can say: how the parts of a file fit each other. Pure; nothing on disk is looked at. */
 import { BlockList, isIP } from 'node:net'
 import { addressOf, rangeOf } from './converted.ts'
+import { IMAGE_BLOCK_BYTES, LEAST_IMAGE_BYTES } from './limits.ts'
 import type { File } from './schema.ts'
-import { parseDuration, parseSize } from './units.ts'
+import { formatSize, parseDuration, parseSize } from './units.ts'
 
 export type Complain = (key: readonly string[], message: string) => void
 
@@ -18,6 +19,7 @@ export interface Names {
 
 export function checkFile(file: File, complain: Complain, names: Names): void {
   checkIds(file, complain)
+  checkVolumes(file, complain)
   checkPolicies(file, complain, names)
   checkHttps(file, complain)
   const { tenant } = file.plugin ?? {}
@@ -96,6 +98,40 @@ export function checkPlaces(file: File, complain: Complain): void {
   }
   for (const [name, { path }] of Object.entries(file.volumes ?? {}))
     add(path, ['volumes', name, 'path'], `volume ${name}`)
+}
+
+/** What each kind has. */
+function checkVolumes({ volumes = {} }: File, complain: Complain): void {
+  for (const [name, { kind, path, size, filesystem, owner }] of Object.entries(volumes)) {
+    const key = ['volumes', name]
+    const has = (field: string): void =>
+      complain([...key, field], `a volume of the kind ${kind ?? 'directory'} has none`)
+    if (kind === 'image') {
+      if (path !== undefined) has('path')
+      if (size === undefined) complain(key, 'an image has a size')
+      else checkImageSize(size, filesystem ?? 'ext4', [...key, 'size'], complain)
+      continue
+    }
+    if (path === undefined) complain(key, 'expected a path, or kind: image and a size')
+    if (size !== undefined) has('size')
+    if (filesystem !== undefined) has('filesystem')
+    if (owner !== undefined) has('owner')
+  }
+}
+
+function checkImageSize(
+  text: string | number,
+  filesystem: keyof typeof LEAST_IMAGE_BYTES,
+  key: readonly string[],
+  complain: Complain,
+): void {
+  const bytes = parseSize(String(text))
+  const least = LEAST_IMAGE_BYTES[filesystem]
+  if (bytes === undefined) complain(key, 'expected a size above 0 and below 8192T')
+  else if (bytes < least)
+    complain(key, `an image of ${filesystem} has at least ${formatSize(least)}`)
+  else if (bytes % IMAGE_BLOCK_BYTES !== 0)
+    complain(key, `an image has a multiple of ${IMAGE_BLOCK_BYTES} bytes`)
 }
 
 function checkPolicies(

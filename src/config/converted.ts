@@ -4,6 +4,7 @@ import type { RunLimits } from '../sandbox/types.ts'
 import { DEFAULT_COMPUTE_LIMITS, DEFAULT_RUN_LIMITS, type ComputeLimits } from './limits.ts'
 import type { File, FileLimits } from './schema.ts'
 import type { DeclaredTenant, ServeConfiguration } from './served.ts'
+import { imageBacking } from './paths.ts'
 import { parseDuration, parseSize } from './units.ts'
 
 const MiB = 1024 * 1024
@@ -43,19 +44,41 @@ export function convert(file: File): ServeConfiguration {
       limits: runLimits(tenant.limits, limits),
       bounds: computeLimits(tenant.limits, bounds),
     })),
-    volumes: Object.entries(file.volumes ?? {}).map(([name, volume]) => volumeOf(name, volume)),
+    volumes: Object.entries(file.volumes ?? {}).map(([name, volume]) => ({
+      ...common(name, volume),
+      ...(volume.kind === 'image'
+        ? imageOf(name, volume, file.runtime ?? DEFAULT_RUNTIME)
+        : { kind: 'directory', backing: volume.path ?? '' }), // checks.ts tells of none
+    })),
     policies: Object.entries(file.policies ?? {}).map(([name, policy]) => policyOf(name, policy)),
   }
 }
 
-function volumeOf(name: string, volume: NonNullable<File['volumes']>[string]): Volume {
+type FileVolume = NonNullable<File['volumes']>[string]
+
+function imageOf(
+  name: string,
+  { size: bytes, filesystem = 'ext4', owner }: FileVolume,
+  runtime: string,
+): Pick<Volume, 'kind' | 'backing' | 'image'> {
+  const [uid = 0, gid = uid] = owner === undefined ? [] : String(owner).split(':').map(Number)
+  return {
+    kind: 'image',
+    backing: imageBacking(runtime, name),
+    image: {
+      sizeBytes: size(bytes ?? 0),
+      filesystem,
+      owner: owner === undefined ? undefined : { uid, gid },
+    },
+  }
+}
+
+function common(name: string, volume: FileVolume): Omit<Volume, 'kind' | 'backing' | 'image'> {
   const { class: level } = volume
   const latencyMs = level?.latencyP99 === undefined ? undefined : duration(level.latencyP99)
   const throughput = level?.throughput === undefined ? undefined : size(level.throughput)
   return {
     name,
-    kind: 'directory',
-    backing: volume.path,
     class: {
       name: level?.name ?? 'standard',
       latencyP99Us: latencyMs === undefined ? undefined : latencyMs * 1000,

@@ -66,3 +66,8 @@ export const DEFAULT_VIRTUAL_FILE_LIMITS: VirtualFileLimits = {
   userHeldBytes: 256 * MiB, // one run's whole output fits
   renameWaitMs: 500, // the kernel holds the directory's lock in rename(2): others wait with it
 }
+
+/** Below, `mkfs` makes none; `mkfs.xfs` has wanted 300 MiB since 5.19. */
+export const LEAST_IMAGE_BYTES = { ext4: 16 * 1024 * 1024, xfs: 300 * 1024 * 1024 } as const
+/** Filesystems are made of such blocks. */
+export const IMAGE_BLOCK_BYTES = 4_096

@@ -58,3 +58,13 @@ export function adminSocket(runtimeDirectory: string): string {
 export function tenantEndpoint(runtimeDirectory: string, tenant: string): string {
   return path.join(runtimeDirectory, 'tenants', tenant)
 }
+
+/** Where images are mounted. */
+export function imagePoints(runtimeDirectory: string): string {
+  return path.join(runtimeDirectory, 'volumes')
+}
+
+/** The tree in the image of that name that is granted; not there when it is not mounted. */
+export function imageBacking(runtimeDirectory: string, name: string): string {
+  return path.join(imagePoints(runtimeDirectory), name, 'data')
+}

@@ -157,7 +157,29 @@ const TenantSchema = Type.Object(
 
 const VolumeSchema = Type.Object(
   {
-    path: absolutePath({ description: 'The tree that is granted; in no other volume.' }),
+    kind: Type.Optional(
+      oneOf(['directory', 'image'], {
+        default: 'directory',
+        description: 'A directory that is there, or a filesystem of its own in a file.',
+      }),
+    ),
+    path: Type.Optional(
+      absolutePath({
+        description: 'Of a directory, and required: the tree that is granted; in no other volume.',
+      }),
+    ),
+    size: Type.Optional(
+      size({ description: 'Of an image, and required: its capacity, kept as it was made.' }),
+    ),
+    filesystem: Type.Optional(
+      oneOf(['ext4', 'xfs'], { default: 'ext4', description: 'Of an image.' }),
+    ),
+    owner: Type.Optional(
+      scalar('^[0-9]{1,10}(:[0-9]{1,10})?$', 'a uid, or uid:gid', {
+        default: '0:0',
+        description: 'Of an image: whose its tree is when it is made.',
+      }),
+    ),
     class: Type.Optional(
       Type.Object(
         {

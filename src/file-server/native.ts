@@ -11,6 +11,7 @@ import type {
   DetachedMount,
   DirectoryKey,
   FileServer,
+  GraftLatencies,
   GraftOptions,
   GraftStatistics,
   MountOptions,
@@ -129,6 +130,18 @@ class NativeServer implements FileServer {
 
   revoke(graft: number): Promise<void> {
     return this.#grafts.revoke(graft)
+  }
+
+  latencies(): readonly GraftLatencies[] {
+    return this.#native.latencies()
+  }
+
+  holdWrites(graft: number, longestMs: number): Promise<boolean> {
+    return this.#native.holdWrites(graft, longestMs)
+  }
+
+  letWrite(graft: number): void {
+    this.#native.letWrite(graft)
   }
 
   watchTrees(watcher: TreeWatcher): void {

@@ -338,6 +338,12 @@ export interface GraftStatistics {
   readonly usedBytes: number | undefined
 }
 
+export interface GraftLatencies {
+  readonly graft: number
+  /** By bucket: below 4 µs one for each microsecond, then four to an octave. */
+  readonly counts: Float64Array
+}
+
 /** Hears of trees with programs that come and go. `has`: whether this key is of that tree. */
 export interface TreeWatcher {
   /** Resolves once its programs are known. */
@@ -396,6 +402,14 @@ export interface FileServer {
    * (not revocable, and something is open in it).
    */
   revoke(graft: number): Promise<void>
+  /** Of grafts that served something: operations so far, by how long they took. */
+  latencies(): readonly GraftLatencies[]
+  /**
+   * Operations that change something in a graft wait, at most so long. Resolves once none of them is under
+   * way; false: not in time, or there is no such graft. Revoking ends it.
+   */
+  holdWrites(graft: number, longestMs: number): Promise<boolean>
+  letWrite(graft: number): void
   /** From now on; at most one. */
   watchTrees(watcher: TreeWatcher): void
   statistics(): Statistics

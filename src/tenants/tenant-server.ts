@@ -3,7 +3,7 @@
  * as plain data over promises, so that it can move into a process of its own.
  */
 import { chown, mkdir, rm } from 'node:fs/promises'
-import type { TenantCompute, TenantGraft, TenantMount } from '../broker/ports.ts'
+import type { TenantCompute, TenantGraft, TenantLatencies, TenantMount } from '../broker/ports.ts'
 import type { Tenant } from '../broker/types.ts'
 import type { Compute } from '../compute/types.ts'
 import type { ComputeLimits } from '../config/limits.ts'
@@ -181,6 +181,18 @@ class Mount implements TenantMount {
     const inContainer = this.#containers.grafts().find((each) => each.graft === graft)
     if (inContainer !== undefined) return inContainer.openHandles
     return this.#server.graftsWithin(graft).reduce((sum, each) => sum + each.openHandles, 0)
+  }
+
+  latencies(): readonly TenantLatencies[] {
+    return this.#server.latencies()
+  }
+
+  holdWrites(graft: number, longestMs: number): Promise<boolean> {
+    return this.#server.holdWrites(graft, longestMs)
+  }
+
+  letWrite(graft: number): void {
+    this.#server.letWrite(graft)
   }
 }
 

@@ -129,6 +129,8 @@ const state = {
   measuredP99Us: undefined as number | undefined,
   load: 0,
   healthy: true,
+  readOnly: false,
+  fault: undefined,
 }
 
 const request = {
@@ -178,6 +180,12 @@ test('what is reserved is not free, and a quota is room that is taken', () => {
   const refused = choose(tight, { quotaBytes: 51 })
   assert.is(refused.chosen, undefined)
   assert.is(refused.explanations[0]?.refusal?.code, 'not-enough-space')
+})
+
+test('what takes no writes now is not given for writing', () => {
+  const stuck = { volume: volume('a'), state: { ...state, readOnly: true } }
+  assert.is(choose([stuck]).explanations[0]?.refusal?.code, 'unhealthy')
+  assert.is(choose([stuck], { mode: 'ro' }).chosen?.name, 'a')
 })
 
 test.run()

@@ -47,6 +47,8 @@ export const state: fc.Arbitrary<VolumeState> = fc.record({
   measuredP99Us: bound(4_000),
   load: fc.nat({ max: 5_000 }),
   healthy: fc.boolean(),
+  readOnly: fc.boolean(),
+  fault: fc.constant(undefined),
 })
 
 export const policy: fc.Arbitrary<Policy> = fc.record({

@@ -55,7 +55,8 @@ export class BrokerWorld {
   mounts = new Map<string, FakeMount>()
 
   #open(): GrantBroker {
-    return new GrantBroker({ file: this.file, log: silent })
+    const directories = { state: this.scratch, runtime: path.join(this.scratch, 'run') }
+    return new GrantBroker({ file: this.file, directories, log: silent })
   }
 
   volume(name: string, change: Partial<Volume> = {}): Volume {
@@ -94,11 +95,15 @@ export class BrokerWorld {
   /** As after the daemon was killed: nothing is told to anybody, and mounts are fresh. */
   async restart(policies?: Policy[]) {
     this.broker.close()
-    this.broker = this.#open()
+    this.reopen()
     await this.configure(policies)
     const mount = new FakeMount()
     this.mounts.set('acme', mount)
     return await this.broker.addTenant(tenantNamed('acme'), mount)
+  }
+
+  reopen(): void {
+    this.broker = this.#open()
   }
 
   close(): void {

@@ -15,7 +15,7 @@ export class DiskImage implements Disposable {
   }
 
   /** Undefined, with a visible word, where it cannot be had. */
-  static create(type: 'ext4' | 'btrfs', sizeBytes: number): DiskImage | undefined {
+  static create(type: 'ext4' | 'xfs' | 'btrfs', sizeBytes: number): DiskImage | undefined {
     const make = `mkfs.${type}`
     const missing =
       process.getuid?.() !== 0

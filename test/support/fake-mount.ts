@@ -6,6 +6,7 @@ import type {
   InsideChange,
   TenantGraft,
   TenantGraftOptions,
+  TenantLatencies,
   TenantMount,
 } from '../../src/broker/ports.ts'
 import type { ContainerPlace } from '../../src/broker/types.ts'
@@ -14,6 +15,7 @@ export interface FakeGraft extends TenantGraft {
   readonly source: GraftSource
   readonly options: TenantGraftOptions
   openHandles: number
+  usedBytes: number | undefined
 }
 
 export class FakeMount implements TenantMount {
@@ -21,6 +23,7 @@ export class FakeMount implements TenantMount {
   readonly deviceMinor = 1_048_575 // nothing has it
   readonly standing = new Map<number, FakeGraft>()
   readonly calls: string[] = []
+  readonly counted = new Map<number, Float64Array>()
   /** The next graft or revoke waits for it. */
   hold: Promise<void> | undefined
   /** Paths of the tenant's own files. */
@@ -89,6 +92,19 @@ export class FakeMount implements TenantMount {
     return [...this.standing.values()]
       .filter(({ at }) => outer !== undefined && isWithin(at, outer.at))
       .reduce((sum, { openHandles }) => sum + openHandles, 0)
+  }
+
+  latencies(): readonly TenantLatencies[] {
+    return [...this.counted].map(([graft, counts]) => ({ graft, counts }))
+  }
+
+  async holdWrites(graft: number): Promise<boolean> {
+    await this.#begin(`hold ${graft}`)
+    return true
+  }
+
+  letWrite(graft: number): void {
+    this.calls.push(`let ${graft}`)
   }
 
   at(path: string): FakeGraft | undefined {

@@ -32,26 +32,59 @@ export function addAdminVolumes(app: FastifyInstance, { broker }: Options): void
     {
       schema: {
         operationId: 'putVolume',
-        summary: 'Makes a volume of a directory, or changes it',
+        summary: 'Makes a volume of a directory, or one in an image file; or describes it anew',
         body: schemas.VolumeBody,
         response: schemas.responses({ 200: schemas.Reconciliation }),
       },
     },
-    (request) => broker.putVolume(toVolume(request.body), peerOfRequest(request.raw)),
+    async (request) => {
+      const volume = toVolume(request.body, (name) => broker.imageBacking(name))
+      return await broker.putVolume(volume, peerOfRequest(request.raw))
+    },
   )
-  app.delete<{ Params: { name: string } }>(
+  app.delete<{ Params: { name: string }; Querystring: { purge?: string } }>(
     '/volumes/:name',
     {
       schema: {
         operationId: 'removeVolume',
-        summary: 'Forgets a volume without grants; its data stays',
+        summary: 'Forgets a volume without grants; an image or a snapshot goes with `purge=true`',
         params: ByName,
+        querystring: Type.Object(
+          { purge: Type.Optional(Type.Union([Type.Literal('true'), Type.Literal('false')])) },
+          { additionalProperties: false },
+        ),
         response: schemas.responses({ 200: Type.Object({}) }),
       },
     },
-    (request) => {
-      if (broker.removeVolume(request.params.name, peerOfRequest(request.raw))) return {}
-      throw new BrokerError('unknown-volume', `there is no volume "${request.params.name}"`)
+    async (request) => {
+      const { name } = request.params
+      const purge = request.query.purge === 'true'
+      if (await broker.removeVolume(name, purge, peerOfRequest(request.raw))) return {}
+      throw new BrokerError('unknown-volume', `there is no volume "${name}"`)
+    },
+  )
+  app.post<{ Params: { name: string }; Body: schemas.Body<typeof schemas.SnapshotBody> }>(
+    '/volumes/:name/snapshots',
+    {
+      schema: {
+        operationId: 'takeSnapshot',
+        summary: 'Makes a read-only volume of it as it is at one moment, or says why it cannot',
+        params: ByName,
+        body: schemas.SnapshotBody,
+        response: schemas.responses({
+          201: Type.Object(
+            { name: schemas.Name, backing: Type.String(), how: Type.String() },
+            { additionalProperties: false },
+          ),
+        }),
+      },
+    },
+    async (request, reply) => {
+      const { name, into } = request.body
+      const peer = peerOfRequest(request.raw)
+      const taken = await broker.snapshot(request.params.name, { name, into }, peer)
+      const { volume, how } = taken
+      return reply.code(201).send({ name: volume.name, backing: volume.backing, how })
     },
   )
   app.post<{ Params: { name: string }; Body: { force?: boolean; end?: boolean } }>(

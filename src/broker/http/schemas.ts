@@ -175,10 +175,15 @@ const VolumeState = {
   reservedBytes: Bytes,
   grants: Bytes,
   measuredP99Us: Type.Optional(Type.Number()),
-  load: Type.Number(),
+  load: Type.Number({ description: 'Operations a second.' }),
   healthy: Type.Boolean(),
+  readOnly: Type.Boolean({ description: 'Its filesystem takes no writes now.' }),
+  fault: Type.Optional(Type.String({ description: 'Why it is not healthy.' })),
   draining: Type.Boolean(),
 }
+const Filesystem = Type.Union([Type.Literal('ext4'), Type.Literal('xfs')])
+const Id = Type.Integer({ minimum: 0, maximum: 4_294_967_294 })
+const Owner = Type.Object({ uid: Id, gid: Id }, strict)
 
 /** As a tenant sees it: nothing of the host, nothing of other tenants. */
 export const TenantVolume = Type.Object(
@@ -201,11 +206,36 @@ export const TenantVolume = Type.Object(
 export const VolumeBody = Type.Object(
   {
     name: Name,
-    kind: Type.Optional(Type.Literal('directory')),
-    backing: Type.String({ minLength: 1, maxLength: 4_095 }),
+    kind: Type.Optional(Type.Union([Type.Literal('directory'), Type.Literal('image')])),
+    backing: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 4_095, description: 'Of a directory.' }),
+    ),
+    sizeBytes: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: Number.MAX_SAFE_INTEGER,
+        description: 'Of an image; a multiple of 4096.',
+      }),
+    ),
+    filesystem: Type.Optional(Filesystem),
+    owner: Type.Optional(Owner),
     class: Type.Optional(ServiceLevel),
     labels: Type.Optional(Labels),
     modes: Type.Optional(Type.Array(Mode, { maxItems: 2 })),
+  },
+  strict,
+)
+
+export const SnapshotBody = Type.Object(
+  {
+    name: Type.Optional(Name),
+    into: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 4_095,
+        description: 'Of a directory: where the copy is made; on its filesystem, and ours alone.',
+      }),
+    ),
   },
   strict,
 )
@@ -215,6 +245,13 @@ export const AdminVolume = Type.Object(
     name: Name,
     kind: Type.String(),
     backing: Path,
+    image: Type.Optional(
+      Type.Object(
+        { sizeBytes: Bytes, filesystem: Filesystem, owner: Type.Optional(Owner) },
+        strict,
+      ),
+    ),
+    snapshot: Type.Optional(Type.Object({ of: Name, takenAt: Time }, strict)),
     class: ServiceLevel,
     labels: Labels,
     modes: Type.Array(Mode),

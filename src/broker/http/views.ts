@@ -5,7 +5,7 @@ import { BrokerError } from '../broker-error.ts'
 import { faultOfAt, faultOfSubpath } from '../paths.ts'
 import type { Selection } from '../select.ts'
 import type { AuditRecord } from '../store/audit.ts'
-import type { Grant, MountRequest, Policy, Tenant, Volume } from '../types.ts'
+import type { Grant, Image, MountRequest, Policy, Tenant, Volume } from '../types.ts'
 import type * as schemas from './schemas.ts'
 
 export function toMountRequest(body: schemas.Body<typeof schemas.MountBody>): MountRequest {
@@ -78,16 +78,21 @@ export function tenantVolumeView(
 }
 
 export function adminVolumeView({ volume, state, configured }: VolumeReport) {
-  return { ...volume, ...state, configured }
+  const { snapshot, ...rest } = volume
+  return {
+    ...rest,
+    ...state,
+    ...(snapshot && { snapshot: { of: snapshot.of, takenAt: iso(snapshot.takenAtMs) } }),
+    configured,
+  }
 }
 
-export function toVolume(body: schemas.Body<typeof schemas.VolumeBody>): Volume {
-  if (!path.isAbsolute(body.backing) || path.normalize(body.backing) !== body.backing)
-    throw new BrokerError('bad-path', '"backing" is an absolute path without "." and ".."')
-  return {
+type VolumeBody = schemas.Body<typeof schemas.VolumeBody>
+
+/** `mountedAt`: where an image of that name is. */
+export function toVolume(body: VolumeBody, mountedAt: (name: string) => string): Volume {
+  const common = {
     name: body.name,
-    kind: 'directory',
-    backing: body.backing,
     class: {
       name: body.class?.name ?? 'default',
       latencyP99Us: body.class?.latencyP99Us,
@@ -96,9 +101,30 @@ export function toVolume(body: schemas.Body<typeof schemas.VolumeBody>): Volume 
       locality: body.class?.locality,
     },
     labels: body.labels ?? {},
-    modes: body.modes ?? ['ro', 'rw'],
+    modes: body.modes ?? (['ro', 'rw'] as const),
     draining: false,
   }
+  return body.kind === 'image'
+    ? { ...common, kind: 'image', backing: mountedAt(body.name), image: toImage(body) }
+    : { ...common, kind: 'directory', backing: toBacking(body) }
+}
+
+function toBacking({ backing, sizeBytes, filesystem, owner }: VolumeBody): string {
+  if (sizeBytes !== undefined || filesystem !== undefined || owner !== undefined)
+    throw new BrokerError('bad-request', 'only an image has a size, a filesystem and an owner')
+  if (backing === undefined)
+    throw new BrokerError('bad-request', 'a volume of the kind "directory" has a "backing"')
+  if (!path.isAbsolute(backing) || path.normalize(backing) !== backing)
+    throw new BrokerError('bad-path', '"backing" is an absolute path without "." and ".."')
+  return backing
+}
+
+function toImage({ backing, sizeBytes, filesystem = 'ext4', owner }: VolumeBody): Image {
+  if (backing !== undefined)
+    throw new BrokerError('bad-request', 'an image lies where the daemon keeps them: no "backing"')
+  if (sizeBytes === undefined)
+    throw new BrokerError('bad-request', 'a volume of the kind "image" has "sizeBytes"')
+  return { sizeBytes, filesystem, owner }
 }
 
 /** What is left out is the narrower: revocable, no programs, not told of. */

@@ -12,6 +12,7 @@ export type AuditAction =
   | 'drift'
   | 'drain'
   | 'volume-put'
+  | 'volume-snapshot'
   | 'volume-remove'
   | 'policy-put'
   | 'policy-remove'

@@ -8,10 +8,12 @@ import { GrantsTable } from './grants-table.ts'
 import { IdempotencyKeys } from './idempotency.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { PluginVolumesTable } from './plugin-volumes.ts'
+import { VolumeIntents } from './volume-intents.ts'
 
 export class Store {
   readonly grants: GrantsTable
   readonly catalog: Catalog
+  readonly intents: VolumeIntents
   readonly keys: IdempotencyKeys
   readonly audit: Audit
   readonly certificates: CertificatesTable
@@ -23,6 +25,7 @@ export class Store {
     this.#connection = new Connection(file, MIGRATIONS)
     this.grants = new GrantsTable(this.#connection)
     this.catalog = new Catalog(this.#connection)
+    this.intents = new VolumeIntents(this.#connection)
     this.keys = new IdempotencyKeys(this.#connection)
     this.audit = new Audit(this.#connection)
     this.certificates = new CertificatesTable(this.#connection)

@@ -81,4 +81,11 @@ export const MIGRATIONS: readonly string[] = [
      boot_id TEXT NOT NULL,
      mount_namespace TEXT NOT NULL
    ) STRICT;`,
+
+  `CREATE TABLE volume_intents (
+     volume TEXT PRIMARY KEY,
+     what TEXT NOT NULL CHECK (what IN ('make', 'remove')),
+     keep_data INTEGER NOT NULL,
+     record TEXT NOT NULL
+   ) STRICT;`,
 ]

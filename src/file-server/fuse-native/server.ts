@@ -96,6 +96,16 @@ class FuseNativeServer implements FileServer {
   /** There are no grafts. */
   watchTrees(): void {}
 
+  latencies(): readonly [] {
+    return []
+  }
+
+  holdWrites(): Promise<boolean> {
+    return Promise.resolve(false)
+  }
+
+  letWrite(): void {}
+
   statistics(): Statistics {
     return this.#session.statistics(this.#virtual.requests)
   }
