@@ -7,7 +7,14 @@ import { Deadlines } from './deadlines.ts'
 import { Events } from './events.ts'
 import { GrantTable, type Entry } from './grant-table.ts'
 import type { Holder } from './holders.ts'
-import { alone, hasImage, isBusy, makeImage, provide, removeMade, settleVolumes } from './making.ts'
+import {
+  hasImage,
+  provideAlone,
+  putVolume,
+  removeVolume,
+  settleVolumes,
+  unmountImages,
+} from './making.ts'
 import { explain, mountGrant, type Mounted, type Requested } from './mounting.ts'
 import { Policies } from './policies.ts'
 import { visible } from './policy.ts'
@@ -72,7 +79,7 @@ export class GrantBroker {
       store,
       log,
       table: new GrantTable(store.grants),
-      volumes: new Volumes(store.catalog, (volume) => this.#provide(volume), {
+      volumes: new Volumes(store.catalog, (volume) => provideAlone(this.#context, volume), {
         sample: () => this.#sampler.sample(),
         settle: (volume) => this.#sampler.settle(volume),
       }),
@@ -120,10 +127,14 @@ export class GrantBroker {
     this.#context.volumes.configure(volumes)
     // Else what is granted of them would not be there yet.
     const imaged = this.#context.volumes.all().filter(hasImage)
-    await inSlices(imaged, PARALLEL_MOUNTS, async (each) => void (await this.#provide(each)))
+    await inSlices(
+      imaged,
+      PARALLEL_MOUNTS,
+      async (each) => void (await provideAlone(this.#context, each)),
+    )
     await this.#context.volumes.look()
     const report = await reevaluate(this.#context)
-    await this.#unmountImages(new Set(this.#context.volumes.all().map(({ name }) => name)))
+    await unmountImages(this.#context, new Set(this.#context.volumes.all().map(({ name }) => name)))
     return report
   }
 
@@ -256,33 +267,19 @@ export class GrantBroker {
 
   /** BrokerError. Makes what it needs, or changes how it is described. */
   async putVolume(volume: Volume, actor: Actor): Promise<Reconciliation> {
-    const { volumes } = this.#context
-    this.#refuseConfigured(volumes.isConfigured(volume.name), volume.name)
-    await alone(this.#context, volume.name, async () => {
-      const before = volumes.get(volume.name)
-      if (before !== undefined && !isSameKind(before, volume))
-        throw new BrokerError('exists', `"${volume.name}" is a volume of another kind or size`)
-      if (before === undefined && hasImage(volume)) await makeImage(this.#context, volume)
-      await volumes.put(volume)
-    })
+    this.#refuseConfigured(this.#context.volumes.isConfigured(volume.name), volume.name)
+    await putVolume(this.#context, volume)
     this.#recordChange('volume-put', volume.name, actor)
     return await reevaluate(this.#context)
   }
 
   /** False: there was none. Data of ours stays unless `purge`; anybody else's always. */
   async removeVolume(name: string, purge: boolean, actor: Actor): Promise<boolean> {
-    const { volumes, table } = this.#context
-    this.#refuseConfigured(volumes.isConfigured(name), name)
-    return await alone(this.#context, name, async () => {
-      const volume = volumes.get(name)
-      if (volume === undefined) return false
-      const { grants } = table.placedOn(name)
-      if (grants > 0) throw new BrokerError('in-use', `"${name}" has ${grants} grants; drain it`)
-      if (volume.kind === 'directory') volumes.remove(name)
-      else await removeMade(this.#context, volume, !purge)
+    this.#refuseConfigured(this.#context.volumes.isConfigured(name), name)
+    const removed = await removeVolume(this.#context, name, purge)
+    if (removed)
       this.#recordChange('volume-remove', name, actor, purge ? 'with its data' : undefined)
-      return true
-    })
+    return removed
   }
 
   /** How full and how well volumes are now, instead of at the last look. */
@@ -361,7 +358,7 @@ export class GrantBroker {
   /** Unmounts images: whoever serves them has ended. */
   async release(): Promise<void> {
     this.#context.volumes.close()
-    await this.#unmountImages(new Set())
+    await unmountImages(this.#context, new Set())
   }
 
   close(): void {
@@ -369,22 +366,6 @@ export class GrantBroker {
     this.#deadlines.close()
     this.#context.volumes.close()
     this.#context.store.close()
-  }
-
-  async #provide(volume: Volume): Promise<string | undefined> {
-    // Whoever makes or removes it knows better.
-    if (!hasImage(volume) || isBusy(this.#context, volume.name)) return undefined
-    const configured = this.#context.volumes.isConfigured(volume.name)
-    return await alone(this.#context, volume.name, () => provide(this.#context, volume, configured))
-  }
-
-  async #unmountImages(wanted: ReadonlySet<string>): Promise<void> {
-    const { images, log } = this.#context
-    for (const name of await images.mounted())
-      if (!wanted.has(name))
-        await images.unmount(name).catch((error: unknown) => {
-          log.error({ err: error, volume: name }, 'an image stays mounted')
-        })
   }
 
   #refuseConfigured(configured: boolean, name: string): void {
@@ -431,15 +412,6 @@ export class GrantBroker {
     const { failed } = await takeAll(this.#context, [entry], cause)
     if (failed > 0) this.#deadlines.set(id, Date.now() + RETRY_EXPIRY_MS)
   }
-}
-
-/** What cannot be changed of a volume that is there. */
-function isSameKind(one: Volume, other: Volume): boolean {
-  return (
-    one.kind === other.kind &&
-    one.image?.sizeBytes === other.image?.sizeBytes &&
-    one.image?.filesystem === other.image?.filesystem
-  )
 }
 
 function toReport({ grant, state, unavailable, drift }: Entry): GrantReport {

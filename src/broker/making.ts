@@ -37,12 +37,50 @@ export async function alone<T>(context: Context, name: string, work: () => Promi
   }
 }
 
-export function isBusy(context: Context, name: string): boolean {
+function isBusy(context: Context, name: string): boolean {
   return working.get(context)?.has(name) ?? false
 }
 
+export async function putVolume(context: Context, volume: Volume): Promise<void> {
+  const { volumes } = context
+  await alone(context, volume.name, async () => {
+    const before = volumes.get(volume.name)
+    if (before !== undefined && !isSameKind(before, volume))
+      throw new BrokerError('exists', `"${volume.name}" is a volume of another kind or size`)
+    if (before === undefined && hasImage(volume)) await makeImage(context, volume)
+    await volumes.put(volume)
+  })
+}
+
+/** False: there was none. */
+export async function removeVolume(
+  context: Context,
+  name: string,
+  purge: boolean,
+): Promise<boolean> {
+  const { volumes, table } = context
+  return await alone(context, name, async () => {
+    const volume = volumes.get(name)
+    if (volume === undefined) return false
+    const { grants } = table.placedOn(name)
+    if (grants > 0) throw new BrokerError('in-use', `"${name}" has ${grants} grants; drain it`)
+    if (volume.kind === 'directory') volumes.remove(name)
+    else await removeMade(context, volume, !purge)
+    return true
+  })
+}
+
+/** What cannot be changed of a volume that is there. */
+function isSameKind(one: Volume, other: Volume): boolean {
+  return (
+    one.kind === other.kind &&
+    one.image?.sizeBytes === other.image?.sizeBytes &&
+    one.image?.filesystem === other.image?.filesystem
+  )
+}
+
 /** BrokerError. Its data is what was kept of a volume of that name, if it has that size. */
-export async function makeImage(context: Context, volume: ImagedVolume): Promise<void> {
+async function makeImage(context: Context, volume: ImagedVolume): Promise<void> {
   const { images } = context
   const { name, image } = volume
   checkImage(image)
@@ -90,11 +128,7 @@ async function undo(context: Context, volume: Volume, keepData: boolean): Promis
 }
 
 /** The volume has no grants any more. */
-export async function removeMade(
-  context: Context,
-  volume: Volume,
-  keepData: boolean,
-): Promise<void> {
+async function removeMade(context: Context, volume: Volume, keepData: boolean): Promise<void> {
   const { store } = context
   store.intents.begin({ volume, what: 'remove', keepData })
   await takeApart(context, volume, keepData)
@@ -184,4 +218,24 @@ export function toProblem(error: unknown): unknown {
   if (/No space left/i.test(error.message))
     return new BrokerError('not-enough-space', `there is no space for it: ${error.message}`)
   return new BrokerError('not-possible', error.message, {}, { cause: error })
+}
+
+/** As `provide`, unless somebody makes or removes it now and knows better. */
+export async function provideAlone(context: Context, volume: Volume): Promise<string | undefined> {
+  const { name } = volume
+  if (!hasImage(volume) || isBusy(context, name)) return undefined
+  return await alone(context, name, () =>
+    provide(context, volume, context.volumes.isConfigured(name)),
+  )
+}
+
+export async function unmountImages(
+  { images, log }: Context,
+  wanted: ReadonlySet<string>,
+): Promise<void> {
+  for (const name of await images.mounted())
+    if (!wanted.has(name))
+      await images.unmount(name).catch((error: unknown) => {
+        log.error({ err: error, volume: name }, 'an image stays mounted')
+      })
 }

@@ -41,6 +41,11 @@ export interface Explanation {
   /** Why not; exactly one of both is there. */
   readonly refusal: Refusal | undefined
   readonly score: Score | undefined
+  /** Of the class, beside what is measured. */
+  readonly declaredP99Us: number | undefined
+  readonly measuredP99Us: number | undefined
+  /** Operations a second. */
+  readonly operations: number
 }
 
 export type Allowed = Extract<Decision, { allowed: true }>
@@ -70,10 +75,13 @@ export function select(choice: Choice): Selection {
     .filter(({ volume }) => request.volume === undefined || volume.name === request.volume)
     .toSorted((one, other) => byName(one.volume.name, other.volume.name))
   const judged = known.map((candidate) => judge(candidate, choice))
-  const explanations = judged.map(({ volume, refusal, score }) => ({
+  const explanations = judged.map(({ volume, refusal, score }, index) => ({
     volume: volume.name,
     refusal,
     score,
+    declaredP99Us: volume.class.latencyP99Us,
+    measuredP99Us: known[index]?.state.measuredP99Us,
+    operations: known[index]?.state.load ?? 0,
   }))
   let best: Judgement | undefined
   for (const each of judged) {

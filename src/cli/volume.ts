@@ -119,16 +119,31 @@ function stateOf({ healthy, draining, readOnly, fault }: Wellbeing): string {
 }
 
 function renderExplained(dry: DryRun): string {
+  const microseconds = (us: number | undefined) => (us === undefined ? us : `${us} µs`)
   const digits = (value: number | undefined): string | undefined => value?.toFixed(3)
   const table = columns(
-    ['VOLUME', 'SCORE', 'SPACE', 'SERVICE', 'LOCALITY', 'LOAD', 'WHY NOT'],
-    dry.explanations.map(({ volume, score, refusal }) => [
+    [
+      'VOLUME',
+      'SCORE',
+      'SPACE',
+      'SERVICE',
+      'LOCALITY',
+      'LOAD',
+      'P99',
+      'DECLARED',
+      'OPS/S',
+      'WHY NOT',
+    ],
+    dry.explanations.map(({ volume, score, refusal, ...level }) => [
       volume,
       digits(score?.total),
       digits(score?.space),
       digits(score?.serviceLevel),
       digits(score?.locality),
       digits(score?.load),
+      microseconds(level.measuredP99Us),
+      microseconds(level.declaredP99Us),
+      level.operations.toFixed(1),
       refusal === undefined ? '' : `${refusal.code}: ${refusal.reason}`,
     ]),
   )

@@ -1,9 +1,10 @@
 /** Volumes that are images behind grants of a real daemon: full, read-only, gone, killed. */
-import { existsSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { canMount, type Finished } from '../support/cli.ts'
+import { DiskImage } from '../support/disk-image.ts'
 import { command, haveLoopDevices, loopFiles, unmountBelow } from '../support/loop-devices.ts'
 import { ServeWorld, until } from '../support/serve-world.ts'
 import { ask, type Answer } from '../support/unix-http.ts'
@@ -116,7 +117,14 @@ if (haveLoopDevices('mkfs.ext4') && (await canMount('images behind grants'))) {
   })
 
   test('made, snapshot and removed by command, across a kill', async ({ world }) => {
-    await world.configure(FILE)
+    using disk = DiskImage.create('xfs', 300 * 1024 * 1024)
+    if (disk !== undefined) {
+      for (const name of ['plain', 'copies']) mkdirSync(path.join(disk.folder, name))
+      command('chown', '70000', path.join(disk.folder, 'plain'))
+    }
+    await world.configure(
+      FILE.replace('volumes:', `volumes:\n  plain: { path: ${disk?.folder ?? '/nowhere'}/plain }`),
+    )
     const served = await world.serve()
     const acme = new Consumer(world, 'acme')
     const words = ['--kind', 'image', '--size', '16M', '--owner', '70000', '--label', 'a=b']
@@ -131,10 +139,30 @@ if (haveLoopDevices('mkfs.ext4') && (await canMount('images behind grants'))) {
     assert.match((await acme.mount('then', 'other')).text, /cannot be mounted rw/)
     fails(await acme.sh('rm then/file'), /Read-only file system/)
 
+    // A directory whose writers come through a grant: they wait until it is copied.
+    const admin = path.join(world.runtime, 'admin.sock')
+    if (disk !== undefined) {
+      mounted(await acme.mount('plain', 'plain'))
+      const writing = acme.sh(
+        'for i in $(seq 400); do echo $i > plain/file; echo $i > plain/other; done',
+      )
+      await until(() => existsSync(path.join(disk.folder, 'plain/other')))
+      const body = { name: 'copy', into: path.join(disk.folder, 'copies') }
+      const copied = await ask(admin, '/volumes/plain/snapshots', { body })
+      assert.match(copied.text, /files and directories.*writers held for/)
+      const [file, other] = ['file', 'other'].map((name) =>
+        Number(readFileSync(path.join(disk.folder, 'copies/copy', name), 'utf8')),
+      )
+      assert.ok(file === other || other === 0 || (file ?? 0) - (other ?? 0) === 1 || file === 0)
+      done(await writing)
+    }
+    await until(async () => /"measuredP99Us":[1-9]/.test((await ask(admin, '/volumes')).text))
+    const explained = await world.insitu(['volume', 'list', '--explain', '--tenant', 'acme'])
+    assert.match(explained.stdout, /made +\d.*[0-9] µs/, explained.stdout)
+
     await world.kill(served, 'SIGKILL')
     const again = await world.serve()
     assert.is((await acme.sh('cat made/file then/file')).stdout, 'after\nbefore\n')
-    const admin = path.join(world.runtime, 'admin.sock')
     const remove = (name: string): Promise<Answer> =>
       ask(admin, `/volumes/${name}?purge=true`, { method: 'DELETE' })
     assert.match((await remove('made')).text, /1 grants/)

@@ -139,7 +139,14 @@ const Score = Type.Object(
   strict,
 )
 export const Explanation = Type.Object(
-  { volume: Name, refusal: Type.Optional(Refusal), score: Type.Optional(Score) },
+  {
+    volume: Name,
+    refusal: Type.Optional(Refusal),
+    score: Type.Optional(Score),
+    declaredP99Us: Type.Optional(Type.Number()),
+    measuredP99Us: Type.Optional(Type.Number()),
+    operations: Type.Number({ description: 'A second, in the last minute, of all tenants.' }),
+  },
   strict,
 )
 
