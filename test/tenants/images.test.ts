@@ -1,4 +1,5 @@
 /** Volumes that are images behind grants of a real daemon: full, read-only, gone, killed. */
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { suite } from 'uvu'
@@ -91,7 +92,8 @@ if (haveLoopDevices('mkfs.ext4') && (await canMount('images behind grants'))) {
     await others()
     done(await acme.sh('rm data/fill && echo again > data/file'))
 
-    command('mount', '-o', 'remount,ro', point)
+    // What was open for writing is released after its close.
+    await until(() => spawnSync('mount', ['-o', 'remount,ro', point]).status === 0)
     fails(await acme.sh('echo x > data/file'), /Read-only file system/)
     done(await acme.sh('grep again data/file'))
     await others()
