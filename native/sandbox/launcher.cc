@@ -2,9 +2,10 @@
 // in the daemon: it takes an unprivileged identity, lowers what the process may use, makes the first
 // seccomp filter and execs.
 //
-//   launcher [--identity UID GID] [--bind SOURCE TARGET]... [--stage DIR] [--filter FD | --filter-self]
-//            -- PROGRAM ARGUMENT...
+//   launcher --parent PID [--identity UID GID] [--bind SOURCE TARGET]... [--stage DIR]
+//            [--filter FD | --filter-self] -- PROGRAM ARGUMENT...
 //
+// It and PROGRAM die with their parent, which is PID unless it is dead already.
 // --bind becomes `--ro-bind SOURCE TARGET` in front of PROGRAM's own arguments. With --stage (needs
 // root) the sources are first bound, as root and in a mount namespace of their own, below DIR, so
 // that the unprivileged identity need not be able to reach them: a checkout may lie in /root.
@@ -16,6 +17,7 @@
 #include <grp.h>
 #include <linux/ioprio.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +45,7 @@ struct Bind {
 };
 
 struct Options {
+  pid_t parent = 0;
   uid_t uid = 0;
   gid_t gid = 0;
   bool has_identity = false;
@@ -73,7 +76,9 @@ Options parse(int argc, char** argv) {
   while (index < argc) {
     const std::string_view name = next();
     if (name == "--") break;
-    if (name == "--identity") {
+    if (name == "--parent") {
+      options.parent = static_cast<pid_t>(strtol(next(), nullptr, 10));
+    } else if (name == "--identity") {
       options.uid = static_cast<uid_t>(strtoul(next(), nullptr, 10));
       options.gid = static_cast<gid_t>(strtoul(next(), nullptr, 10));
       options.has_identity = true;
@@ -91,7 +96,7 @@ Options parse(int argc, char** argv) {
     }
   }
   for (; index < argc; ++index) options.command.emplace_back(argv[index]);
-  if (options.command.empty()) usage();
+  if (options.command.empty() || options.parent <= 0) usage();
   if (options.has_identity && (options.uid == 0 || options.gid == 0)) usage();
   return options;
 }
@@ -159,6 +164,12 @@ void take_identity(uid_t uid, gid_t gid) {
   if (setresuid(uid, uid, uid) != 0) fail("setresuid");
 }
 
+// Bubblewrap's own --die-with-parent comes too late for a daemon that is killed in these milliseconds.
+void die_with(pid_t parent) {
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail("prctl");
+  if (getppid() != parent) _exit(124);
+}
+
 // Bubblewrap reads the filter from the descriptor's offset to its end.
 void leave_filter_at(int fd) {
   const std::vector<sock_filter> filter = launch_filter();
@@ -181,6 +192,7 @@ void leave_filter_at(int fd) {
   umask(077);
   if (chdir("/") != 0) fail("chdir");
   if (options.has_identity) take_identity(options.uid, options.gid);
+  die_with(options.parent);  // a change of identity would undo it
 
   std::vector<std::string> words{options.command.front()};
   for (const Bind& bind : options.binds)

@@ -151,8 +151,9 @@ function killGroup({ pid, exitCode, signalCode }: ChildProcess): void {
 }
 
 function launcherArguments(program: Program): string[] {
-  const args: string[] = []
-  if (program.jail === 'unsafe-none') return ['--filter-self', '--', program.path, ...program.args]
+  const args = ['--parent', String(process.pid)]
+  if (program.jail === 'unsafe-none')
+    return [...args, '--filter-self', '--', program.path, ...program.args]
   const bubblewrap = findBubblewrap()
   if (bubblewrap === undefined) throw new JailError(NO_BUBBLEWRAP)
   const id = String(workerId(program.slot))

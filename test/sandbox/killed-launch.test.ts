@@ -1,12 +1,16 @@
-/** A worker that is killed while it starts, at whatever moment, leaves no process. */
+/** A worker that is killed while it starts, at whatever moment, leaves no process; nor does a daemon. */
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { closeSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { findBubblewrap, launchJailed } from '../../src/sandbox/jail.ts'
+import { launcherPath } from '../../src/sandbox/jail-tree.ts'
 
 const test = suite('killed while it starts')
-const MARK = `insitu-killed-${process.pid}`
+/** So many seconds does it sleep, and nobody else. */
+const MARK = `600.0${process.pid}`
 
 /** Launcher, bubblewrap and what it forked all have the program's arguments in theirs. */
 function left(): number[] {
@@ -24,7 +28,7 @@ function left(): number[] {
 test('nothing is left of it', async () => {
   if (findBubblewrap() === undefined) return console.log('SKIP needs bubblewrap')
   for (let turn = 0; turn < 200; turn += 1) {
-    const launched = launchJailed({ program: '/usr/bin/sleep', args: ['60', MARK] })
+    const launched = launchJailed({ program: '/usr/bin/sleep', args: [MARK] })
     const { child, socketFd } = launched
     const ended = new Promise((resolve) => child.once('exit', resolve))
     launched.process.then(
@@ -37,10 +41,31 @@ test('nothing is left of it', async () => {
     await ended
     closeSync(socketFd)
   }
+  await assertNothingLeft()
+})
+
+test('nothing is left of it when the daemon is killed', async () => {
+  for (let turn = 0; turn < 20; turn += 1) {
+    const script = `'${launcherPath}' --parent $$ -- /usr/bin/sleep ${MARK} & wait`
+    const daemon = spawn('/bin/sh', ['-c', script], { stdio: 'ignore' })
+    await sleep(turn)
+    daemon.kill('SIGKILL')
+    await once(daemon, 'exit')
+  }
+  await assertNothingLeft()
+})
+
+test('nothing begins for a daemon that is dead already', () => {
+  const late = spawnSync(launcherPath, ['--parent', '1', '--', '/bin/echo', 'begun'])
+  assert.is(String(late.stdout), '')
+  assert.is(late.status, 124)
+})
+
+async function assertNothingLeft(): Promise<void> {
   for (let tries = 0; left().length > 0 && tries < 100; tries += 1) await sleep(20)
   const pids = left()
   for (const pid of pids) process.kill(pid, 'SIGKILL')
   assert.equal(pids, [])
-})
+}
 
 test.run()
