@@ -135,9 +135,7 @@ const OPERATIONS: readonly Operation[] = [
     calls: 35,
     prepare: async (scene) => {
       await scene.ensureGranted('outer', 'outer')
-      const body = { volume: 'inner', at: 'outer/inner', mode: 'ro' }
-      const answer = await scene.tenant('/mount', body)
-      assert.ok([201, 409].includes(answer.status), answer.text)
+      await scene.ensureGranted('outer/inner', 'inner')
     },
     run: async (scene) => {
       const grant = await scene.grant('outer')
@@ -238,7 +236,7 @@ async function withScene(body: (scene: Scene) => Promise<void>): Promise<void> {
   using death = new DyingCalls()
   const world = await ServeWorld.create()
   try {
-    for (const name of ['data', 'outer', 'inner']) {
+    for (const name of ['data', 'outer', 'inner', 'kept']) {
       await chmod(await world.directory(name), 0o777)
       await writeFile(path.join(world.scratch, name, 'file'), '')
     }
@@ -248,12 +246,13 @@ volumes:
   data: { path: ${world.scratch}/data }
   outer: { path: ${world.scratch}/outer }
   inner: { path: ${world.scratch}/inner }
+  kept: { path: ${world.scratch}/kept }
 policies:
   all: { tenants: ["*"], volumes: { names: ["*"] }, modes: [ro, rw] }
 `)
     const scene = new Scene(world, death)
     await scene.start()
-    await scene.ensureGranted('kept', 'inner')
+    await scene.ensureGranted('kept', 'kept')
     await body(scene)
   } finally {
     await world.close()
