@@ -22,7 +22,8 @@ export class DyingCalls implements Disposable {
     this.#control = openSync(control, 'w+')
     writeSync(this.#control, Buffer.alloc(4096))
     const { LD_PRELOAD = '', NODE_OPTIONS = '' } = preloadedEnvironment(library)
-    this.env = { LD_PRELOAD, NODE_OPTIONS, INSITU_TEST_DEATH: control }
+    const NODE_DISABLE_COMPILE_CACHE = '1'
+    this.env = { LD_PRELOAD, NODE_OPTIONS, NODE_DISABLE_COMPILE_CACHE, INSITU_TEST_DEATH: control }
   }
 
   /** It dies before the call number `at`, from 1. */

@@ -14,6 +14,8 @@ export function preloadedEnvironment(...own: readonly string[]): NodeJS.ProcessE
   return {
     ...process.env,
     LD_PRELOAD: libraries.join(':'),
+    // What is preloaded may count files or calls: none but those of the test.
+    NODE_DISABLE_COMPILE_CACHE: '1',
     NODE_OPTIONS: `--import=${dropping} ${process.env['NODE_OPTIONS'] ?? ''}`,
   }
 }

@@ -53,6 +53,8 @@ async function run(file: string): Promise<Outcome> {
       ...(long ? { INSITU_LONG: '1' } : {}),
       FORCE_COLOR: '0',
       NODE_NO_WARNINGS: '1',
+      // Most of what a test of the command line takes is Node reading TypeScript, the same each time.
+      NODE_COMPILE_CACHE: path.join(root, '.cache', 'compile'),
     },
   })
   let output = ''
