@@ -154,6 +154,16 @@ test('demo programs fail as they should', async () => {
   assert.is(hostile.log.trim().split('\n').length, 7)
 })
 
+test('errors of each log', async () => {
+  const { error, results } = await example('compose/app/errors.ts', {
+    'a.log': 'ERROR one\nfine\nERROR two\n',
+    'b.log': 'fine\n',
+    'c.txt': 'ERROR elsewhere\n',
+  })
+  assert.is(error, undefined)
+  assert.equal(JSON.parse(String(results['errors.json'])), { 'a.log': 2, 'b.log': 0 })
+})
+
 test('all of them are tested, and the typed ones pass the compiler', () => {
   const programs = readdirSync(folder, { recursive: true, encoding: 'utf8' })
   assert.equal(programs.filter((name) => /\.[jt]s$/.test(name)).toSorted(), [...tested].toSorted())
