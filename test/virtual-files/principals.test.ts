@@ -107,7 +107,9 @@ EOF`,
     const cwd = await directory('renamer', 0, 0o777)
     await file('renamer/of-alice', ALICE.uid, 0o600)
     const { out, err } = await mounted().sh(
-      `echo "emit('r', dir.file('of-alice').text().trim())" > p; mv p .compute; cat .results/r`,
+      `echo "emit('r', dir.file('of-alice').text().trim())" > p; mv p .compute
+       # A rename waits half a second at most for the compiler, and here may do so for its start.
+       for try in $(seq 100); do [ -e .compute ] && break; sleep 0.1; done; cat .results/r`,
       { ...ALICE, cwd },
     )
     assert.is(out + err, 'of-alice')
