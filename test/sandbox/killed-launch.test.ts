@@ -5,6 +5,7 @@ import { closeSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { NativeProcess } from '../../src/addon/sandbox.ts'
 import { findBubblewrap, launchJailed } from '../../src/sandbox/jail.ts'
 import { launcherPath } from '../../src/sandbox/jail-tree.ts'
 
@@ -31,14 +32,24 @@ test('nothing is left of it', async () => {
     const launched = launchJailed({ program: '/usr/bin/sleep', args: [MARK] })
     const { child, socketFd } = launched
     const ended = new Promise((resolve) => child.once('exit', resolve))
-    launched.process.then(
-      (process) => process.close(),
+    // As a worker is killed: by its own process once that is known, whenever that is.
+    let killed = false
+    let program: NativeProcess | undefined
+    const known = launched.process.then(
+      (process) => {
+        program = process
+        if (killed) process.kill()
+      },
       () => undefined,
     )
     // From before the launcher runs until the program does.
     await sleep(turn / 10)
-    launched.kill()
+    killed = true
+    if (program === undefined) launched.kill()
+    else program.kill()
     await ended
+    await known
+    program?.close()
     closeSync(socketFd)
   }
   await assertNothingLeft()
