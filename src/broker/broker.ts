@@ -1,6 +1,7 @@
 /** The broker's operations, over its parts; the HTTP APIs are thin over these. */
 import path from 'node:path'
 import type { Logger } from '../telemetry/log.ts'
+import { Turns } from '../turns.ts'
 import { BrokerError } from './broker-error.ts'
 import { NOBODY, record, served, type Context, type ServedTenant } from './context.ts'
 import { Deadlines } from './deadlines.ts'
@@ -83,6 +84,7 @@ export class GrantBroker {
         sample: () => this.#sampler.sample(),
         settle: (volume) => this.#sampler.settle(volume),
       }),
+      volumeTurns: new Turns(),
       images: new Images(directories),
       snapshotFolder: path.join(directories.state, 'snapshots'),
       policies: new Policies(store.catalog),

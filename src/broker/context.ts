@@ -1,5 +1,6 @@
 /** What the parts of the broker share. */
 import type { Logger } from '../telemetry/log.ts'
+import type { Turns } from '../turns.ts'
 import { BrokerError } from './broker-error.ts'
 import type { Events } from './events.ts'
 import type { GrantTable } from './grant-table.ts'
@@ -20,6 +21,8 @@ export interface Context {
   readonly store: Store
   readonly table: GrantTable
   readonly volumes: Volumes
+  /** What makes, copies or removes a volume of a name. */
+  readonly volumeTurns: Turns<string>
   readonly images: Images
   /** Where snapshots of directories lie unless they have to lie elsewhere. */
   readonly snapshotFolder: string

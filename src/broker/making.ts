@@ -17,33 +17,9 @@ export function hasImage(volume: Volume): volume is ImagedVolume {
   return volume.image !== undefined
 }
 
-/** Names of which something is made or removed now: one at a time. */
-const working = new WeakMap<Context, Map<string, Promise<unknown>>>()
-
-/** What is done to a volume of that name, one after the other. */
-export async function alone<T>(context: Context, name: string, work: () => Promise<T>): Promise<T> {
-  const names = working.get(context) ?? new Map<string, Promise<unknown>>()
-  working.set(context, names)
-  const before = names.get(name)
-  const mine = (async () => {
-    await before?.catch(() => undefined)
-    return await work()
-  })()
-  names.set(name, mine)
-  try {
-    return await mine
-  } finally {
-    if (names.get(name) === mine) names.delete(name)
-  }
-}
-
-function isBusy(context: Context, name: string): boolean {
-  return working.get(context)?.has(name) ?? false
-}
-
 export async function putVolume(context: Context, volume: Volume): Promise<void> {
   const { volumes } = context
-  await alone(context, volume.name, async () => {
+  await context.volumeTurns.take(volume.name, async () => {
     const before = volumes.get(volume.name)
     if (before !== undefined && !isSameKind(before, volume))
       throw new BrokerError('exists', `"${volume.name}" is a volume of another kind or size`)
@@ -59,7 +35,7 @@ export async function removeVolume(
   purge: boolean,
 ): Promise<boolean> {
   const { volumes, table } = context
-  return await alone(context, name, async () => {
+  return await context.volumeTurns.take(name, async () => {
     const volume = volumes.get(name)
     if (volume === undefined) return false
     const { grants } = table.placedOn(name)
@@ -223,8 +199,8 @@ export function toProblem(error: unknown): unknown {
 /** As `provide`, unless somebody makes or removes it now and knows better. */
 export async function provideAlone(context: Context, volume: Volume): Promise<string | undefined> {
   const { name } = volume
-  if (!hasImage(volume) || isBusy(context, name)) return undefined
-  return await alone(context, name, () =>
+  if (!hasImage(volume) || context.volumeTurns.has(name)) return undefined
+  return await context.volumeTurns.take(name, () =>
     provide(context, volume, context.volumes.isConfigured(name)),
   )
 }

@@ -3,7 +3,7 @@ import { lstat } from 'node:fs/promises'
 import path from 'node:path'
 import { BrokerError } from './broker-error.ts'
 import { record, type Context } from './context.ts'
-import { alone, hasImage, intended, provide, toProblem, type ImagedVolume } from './making.ts'
+import { hasImage, intended, provide, toProblem, type ImagedVolume } from './making.ts'
 import { isWithin } from './paths.ts'
 import { copyImage, copyTree, faultOfFolder, HOLD_MS, makeFolder } from './storage/copies.ts'
 import type { Actor } from './store/audit.ts'
@@ -35,8 +35,8 @@ export async function takeSnapshot(
   try {
     // Before anything waits for anything: a name that is free is no volume that somebody works on.
     refuse(context, of, name)
-    const taken = await alone(context, of, () =>
-      alone(context, name, () => take(context, of, name, request.into, nowMs)),
+    const taken = await context.volumeTurns.take(of, () =>
+      context.volumeTurns.take(name, () => take(context, of, name, request.into, nowMs)),
     )
     record(context, { ...audit, outcome: 'done', reason: `of "${of}": ${taken.how}` })
     return taken

@@ -13,6 +13,7 @@ import type {
   Volume,
 } from '../file-server/types.ts'
 import { VfsError } from '../errors.ts'
+import { Turns } from '../turns.ts'
 import type { GuestError, RunLimits, RunResult, Sandbox, Usage } from '../sandbox/types.ts'
 import { chooseAnswer } from './answer.ts'
 import type { AttachedProgram } from './attached-program.ts'
@@ -27,7 +28,6 @@ import { readResult, writeResults } from './result-files.ts'
 import { ResultsStore, type StoreOptions } from './results-store.ts'
 import { refusal } from './rights.ts'
 import { Scheduler } from './scheduler.ts'
-import { Turns } from './turns.ts'
 import type {
   Compute,
   Evaluation,

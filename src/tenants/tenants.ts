@@ -11,6 +11,7 @@ import { errnoOf, VfsError } from '../errors.ts'
 import type { Statistics } from '../file-server/types.ts'
 import type { RunLimits } from '../sandbox/types.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { Turns } from '../turns.ts'
 import { type MountRecords, recoverDeadMount } from './dead-mounts.ts'
 import { checkIds, type TenantDefinition, whatChanged } from './definition.ts'
 import { type Directories, tenantPlaces } from './places.ts'
@@ -37,7 +38,7 @@ export class Tenants implements TenantAdministration {
   readonly #seats = new Map<string, Seat>()
   readonly #declared = new Set<string>()
   /** Adding and removing, one after the other for each name. */
-  readonly #turns = new Map<string, Promise<unknown>>()
+  readonly #turns = new Turns<string>()
 
   constructor(options: TenantsOptions) {
     this.#options = options
@@ -67,14 +68,14 @@ export class Tenants implements TenantAdministration {
     const names = new Set(declared.map(({ name }) => name))
     const gone = [...this.#declared].filter((name) => !names.has(name))
     await inParallel(gone, STARTS_AT_ONCE, (name) =>
-      this.#inTurn(name, async () => {
+      this.#turns.take(name, async () => {
         this.#declared.delete(name)
         await this.#end(name)
         await this.#clear(name, false)
       }),
     )
     await inParallel(declared, STARTS_AT_ONCE, (definition) =>
-      this.#inTurn(definition.name, async () => {
+      this.#turns.take(definition.name, async () => {
         const before = this.#seats.get(definition.name)
         const change = before === undefined ? 'mount' : whatChanged(before.definition, definition)
         this.#declared.add(definition.name)
@@ -99,7 +100,7 @@ export class Tenants implements TenantAdministration {
   }
 
   add(tenant: Tenant): Promise<TenantReport> {
-    return this.#inTurn(tenant.name, async () => {
+    return this.#turns.take(tenant.name, async () => {
       const { store } = this.#options
       if (this.#seats.has(tenant.name))
         throw new VfsError('EEXIST', `there is a tenant ${tenant.name} already`)
@@ -126,7 +127,7 @@ export class Tenants implements TenantAdministration {
   }
 
   remove(name: string, { purge }: { readonly purge: boolean }): Promise<void> {
-    return this.#inTurn(name, async () => {
+    return this.#turns.take(name, async () => {
       if (this.#declared.has(name))
         throw new VfsError(
           'EBUSY',
@@ -182,20 +183,6 @@ export class Tenants implements TenantAdministration {
 
   #seat(definition: TenantDefinition): Seat {
     return new Seat({ ...this.#options, definition })
-  }
-
-  async #inTurn<T>(name: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(name)
-    const mine = (async () => {
-      await before?.catch(() => undefined)
-      return await work()
-    })()
-    this.#turns.set(name, mine)
-    try {
-      return await mine
-    } finally {
-      if (this.#turns.get(name) === mine) this.#turns.delete(name)
-    }
   }
 }
 

@@ -6,6 +6,7 @@
  */
 import path from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import { Turns } from '../../turns.ts'
 import type { GrantBroker, GrantReport } from '../broker.ts'
 import { BrokerError } from '../broker-error.ts'
 import { NOBODY } from '../context.ts'
@@ -31,7 +32,7 @@ export class PluginVolumes {
   readonly #broker: GrantBroker
   readonly #standardTenant: string | undefined
   /** One thing at a time for each volume. */
-  readonly #turns = new Map<string, Promise<unknown>>()
+  readonly #turns = new Turns<string>()
   readonly #tidying: NodeJS.Timeout
 
   constructor(broker: GrantBroker, standardTenant: string | undefined) {
@@ -43,7 +44,7 @@ export class PluginVolumes {
 
   /** BrokerError. The same again is no failure. */
   create(name: string, options: Readonly<Record<string, string>>, actor: Actor): Promise<void> {
-    return this.#inTurn(name, async () => {
+    return this.#turns.take(name, async () => {
       const { plugin } = this.#broker.store
       const there = plugin.get(name)
       if (there !== undefined) {
@@ -77,7 +78,7 @@ export class PluginVolumes {
 
   /** Where it is on the host, once it is seen there. */
   mount(name: string, id: string, actor: Actor): Promise<string> {
-    return this.#inTurn(name, async () => {
+    return this.#turns.take(name, async () => {
       const { plugin } = this.#broker.store
       const volume = this.#find(name)
       const counted = plugin.mounts(name)
@@ -100,7 +101,7 @@ export class PluginVolumes {
 
   /** What is not mounted is no failure: that is what was asked for. */
   unmount(name: string, id: string, actor: Actor): Promise<void> {
-    return this.#inTurn(name, async () => {
+    return this.#turns.take(name, async () => {
       const { plugin } = this.#broker.store
       const volume = plugin.get(name)
       if (volume === undefined) return
@@ -110,7 +111,7 @@ export class PluginVolumes {
   }
 
   remove(name: string, actor: Actor): Promise<void> {
-    return this.#inTurn(name, async () => {
+    return this.#turns.take(name, async () => {
       const { plugin } = this.#broker.store
       const volume = this.#find(name)
       const mounts = plugin.mounts(name).length
@@ -139,7 +140,7 @@ export class PluginVolumes {
     const { store, log } = this.#broker
     try {
       for (const { name } of store.plugin.all())
-        await this.#inTurn(name, async () => {
+        await this.#turns.take(name, async () => {
           const volume = store.plugin.get(name)
           if (volume !== undefined && store.plugin.mounts(name).length === 0)
             await this.#release(volume, NOBODY)
@@ -203,18 +204,6 @@ export class PluginVolumes {
   ): void {
     const { uid, pid, container } = actor
     this.#broker.record({ uid, pid, container, action, outcome, tenant, subject, reason })
-  }
-
-  async #inTurn<T>(name: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(name) ?? Promise.resolve()
-    const mine = before.then(work)
-    const settled = mine.catch(() => undefined)
-    this.#turns.set(name, settled)
-    try {
-      return await mine
-    } finally {
-      if (this.#turns.get(name) === settled) this.#turns.delete(name)
-    }
   }
 }
 

@@ -2,6 +2,11 @@
 export class Turns<K> {
   readonly #tails = new Map<K, Promise<void>>()
 
+  /** Somebody is in. */
+  has(key: K): boolean {
+    return this.#tails.has(key)
+  }
+
   async take<T>(key: K, work: () => Promise<T>): Promise<T> {
     const before = this.#tails.get(key)
     const { promise, resolve } = Promise.withResolvers<void>()
