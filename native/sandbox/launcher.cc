@@ -5,7 +5,8 @@
 //   launcher --parent PID [--identity UID GID] [--bind SOURCE TARGET]... [--stage DIR]
 //            [--filter FD | --filter-self] -- PROGRAM ARGUMENT...
 //
-// It and PROGRAM die with their parent, which is PID unless it is dead already.
+// It and PROGRAM die with their parent, which is PID unless it is dead already; and with PROGRAM its
+// process group.
 // --bind becomes `--ro-bind SOURCE TARGET` in front of PROGRAM's own arguments. With --stage (needs
 // root) the sources are first bound, as root and in a mount namespace of their own, below DIR, so
 // that the unprivileged identity need not be able to reach them: a checkout may lie in /root.
@@ -16,6 +17,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/ioprio.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -170,6 +172,26 @@ void die_with(pid_t parent) {
   if (getppid() != parent) _exit(124);
 }
 
+// What bubblewrap forks asks to die with it only when its tree is made, and waits before that for a
+// word of its parent: killed in these milliseconds, bubblewrap would leave it waiting for ever. So a
+// process beside it ends what is left of the group then, itself included.
+void end_group_with_self() {
+  // Fails for a leader of a session, which has a group of its own.
+  if (getpgrp() != getpid() && setpgid(0, 0) != 0) fail("setpgid");
+  UniqueFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+  if (!self) fail("pidfd_open");
+  const pid_t watcher = fork();
+  if (watcher < 0) fail("fork");
+  if (watcher > 0) return;
+  // The descriptors are PROGRAM's: whoever reads their other ends waits for their end.
+  if (dup2(self.get(), 0) != 0 || close_range(1, ~0U, 0) != 0) _exit(123);
+  pollfd ended{0, POLLIN, 0};
+  while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
+  }
+  kill(0, SIGKILL);
+  _exit(123);
+}
+
 // Bubblewrap reads the filter from the descriptor's offset to its end.
 void leave_filter_at(int fd) {
   const std::vector<sock_filter> filter = launch_filter();
@@ -192,6 +214,7 @@ void leave_filter_at(int fd) {
   umask(077);
   if (chdir("/") != 0) fail("chdir");
   if (options.has_identity) take_identity(options.uid, options.gid);
+  end_group_with_self();
   die_with(options.parent);  // a change of identity would undo it
 
   std::vector<std::string> words{options.command.front()};

@@ -71,7 +71,8 @@ async function answer(
 }
 
 async function route(options: ControlOptions, request: IncomingMessage): Promise<Reply> {
-  const url = new URL(request.url ?? '/', 'http://insitu')
+  const url = URL.parse(request.url ?? '/', 'http://insitu')
+  if (url === null) throw new VfsError('EINVAL', 'what is asked for is no URL')
   switch (`${request.method} ${url.pathname}`) {
     case 'GET /status':
       return { json: await report(options) }
@@ -112,10 +113,18 @@ async function importProgram(
 ): Promise<unknown> {
   // Base64 takes 4 bytes for 3; the rest of the message is short.
   const body = await readBody(request, Math.ceil(limits.programBytes * 1.4) + 64 * 1024)
-  const program = asImport(JSON.parse(body.toString('utf8')))
+  const program = asImport(parseJson(body))
   const directory = await fileServer.volume.keyOf(program.path)
   const source = Buffer.from(program.source, 'base64')
   return await compute.stage(directory, source, program.principal)
+}
+
+function parseJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'))
+  } catch (cause) {
+    throw new VfsError('EINVAL', 'not a program: no JSON', { cause })
+  }
 }
 
 function asImport(value: unknown): ProgramImport {

@@ -1,4 +1,5 @@
 /** Names on a real mount: what is made, linked, moved and removed, and whose it is. */
+import { linkSync } from 'node:fs'
 import * as fs from 'node:fs/promises'
 import path from 'node:path'
 import * as assert from 'uvu/assert'
@@ -7,6 +8,9 @@ import { errnoOf } from '../../src/errors.ts'
 import { mountSuite, run } from '../support/mount-suite.ts'
 
 const test = mountSuite('names on a mount')
+
+/** `statfs`'s type, and what its inodes count to. */
+const [EXT4, EXT4_LINKS] = [0xef53, 65_000]
 
 test('any bytes make a name', async ({ backing, mountPoint }) => {
   const name = Buffer.from([0x66, 0xff, 0x0a, 0x20, 0x5c, 0xc3, 0x28])
@@ -26,6 +30,22 @@ test('hard links are one inode', async ({ mountPoint }) => {
   assert.is(await fs.readFile(one, 'utf8'), 'xy')
   await fs.unlink(one)
   assert.is((await fs.stat(two)).nlink, 1)
+})
+
+test('as many links as the backing filesystem has, and then its own refusal', async (mount) => {
+  const { backing, mountPoint } = mount
+  const { type } = await fs.statfs(backing)
+  if (type !== EXT4) return console.log('SKIP many links: the scratch directory is not on ext4')
+  const at = (folder: string, name: number | string): string => path.join(folder, String(name))
+  await fs.writeFile(at(backing, 0), 'x')
+  for (let i = 1; i < EXT4_LINKS - 1; i += 1) linkSync(at(backing, 0), at(backing, i))
+  await fs.link(at(mountPoint, 0), at(mountPoint, 'last'))
+  assert.is((await fs.stat(at(mountPoint, 'last'))).nlink, EXT4_LINKS)
+  const refusal = await fs.link(at(mountPoint, 'last'), at(mountPoint, 'more')).catch(errnoOf)
+  assert.is(refusal, 'EMLINK')
+  await fs.unlink(at(mountPoint, 0))
+  await fs.link(at(mountPoint, 'last'), at(mountPoint, 'more'))
+  assert.is((await fs.stat(at(mountPoint, 'more'))).nlink, EXT4_LINKS)
 })
 
 test('an unlinked file lives while it is open', async ({ backing, mountPoint }) => {

@@ -57,7 +57,9 @@ test('nothing is left of it', async () => {
 
 test('nothing is left of it when the daemon is killed', async () => {
   for (let turn = 0; turn < 20; turn += 1) {
-    const script = `'${launcherPath}' --parent $$ -- /usr/bin/sleep ${MARK} & wait`
+    // Its child waits as bubblewrap's does, which asks late to die with its parent.
+    const jail = `/usr/bin/sleep ${MARK} & exec /usr/bin/sleep ${MARK}`
+    const script = `'${launcherPath}' --parent $$ -- /bin/sh -c '${jail}' & wait`
     const daemon = spawn('/bin/sh', ['-c', script], { stdio: 'ignore' })
     await sleep(turn)
     daemon.kill('SIGKILL')
