@@ -82,7 +82,7 @@ class Scene {
     return true
   }
 
-  async ensureGranted(at: string, volume = 'data'): Promise<void> {
+  async ensureGranted(at: string, volume: string): Promise<void> {
     if ((await this.grant(at)) !== undefined) return
     const answer = await this.tenant('/mount', { volume, at, mode: 'rw' })
     assert.is(answer.status, 201, answer.text)
@@ -126,7 +126,7 @@ const OPERATIONS: readonly Operation[] = [
   {
     name: 'unmount',
     calls: 25,
-    prepare: (scene) => scene.ensureGranted('old'),
+    prepare: (scene) => scene.ensureGranted('old', 'old'),
     run: (scene) => scene.tenant('/unmount', { at: 'old' }),
     done: async (scene) => !(await scene.isGranted('old')),
   },
@@ -236,7 +236,7 @@ async function withScene(body: (scene: Scene) => Promise<void>): Promise<void> {
   using death = new DyingCalls()
   const world = await ServeWorld.create()
   try {
-    for (const name of ['data', 'outer', 'inner', 'kept']) {
+    for (const name of ['data', 'old', 'outer', 'inner', 'kept']) {
       await chmod(await world.directory(name), 0o777)
       await writeFile(path.join(world.scratch, name, 'file'), '')
     }
@@ -244,6 +244,7 @@ async function withScene(body: (scene: Scene) => Promise<void>): Promise<void> {
 tenants: { acme: { ids: 70000-70999 } }
 volumes:
   data: { path: ${world.scratch}/data }
+  old: { path: ${world.scratch}/old }
   outer: { path: ${world.scratch}/outer }
   inner: { path: ${world.scratch}/inner }
   kept: { path: ${world.scratch}/kept }
