@@ -36,8 +36,8 @@ bool write_all(int fd, const void* bytes, size_t size) {
 // What docs/files.md lists as remaining.
 bool tolerated(const std::string& kind, const std::string& left, const std::string& right) {
   // Our mounts are nodev, so a device (left by RENAME_WHITEOUT) opens on neither side, but for
-  // different reasons.
-  return kind == "open" && left == "ENXIO" && right == "EACCES";
+  // different reasons: there is none of its number, or O_NOATIME is for its owner.
+  return kind == "open" && (left == "ENXIO" || left == "EPERM") && right == "EACCES";
 }
 
 // Two ways in which a write drops more bits than on the backing filesystem (docs/files.md): root's,

@@ -59,6 +59,8 @@ std::string with_bytes(ssize_t got, const char* bytes) {
   return outcome(got) + " bytes " + std::to_string(hash_bytes(bytes, static_cast<size_t>(got)));
 }
 
+mode_t mode_for(const Side& side, mode_t mode) { return side.holes ? mode & ~mode_t{06000} : mode; }
+
 std::string open_it(Side& side, const Operation& op) {
   static constexpr int kAccess[] = {O_RDONLY, O_WRONLY, O_RDWR, O_RDWR};
   static constexpr int kHow[] = {0, 0, O_CREAT, O_CREAT, O_CREAT | O_EXCL, O_TRUNC, O_CREAT | O_TRUNC,
@@ -69,7 +71,7 @@ std::string open_it(Side& side, const Operation& op) {
   const int flags = pick(kAccess, op.choice) | pick(kHow, op.choice >> 2) | O_NONBLOCK | O_CLOEXEC;
   int& fd = file(side, op);
   if (fd >= 0) ::close(fd);
-  fd = ::open(path_of(op.path).c_str(), flags, pick(kModes, op.choice >> 16));
+  fd = ::open(path_of(op.path).c_str(), flags, mode_for(side, pick(kModes, op.choice >> 16)));
   return fd < 0 ? outcome(-1) : "open";
 }
 std::string tmpfile_it(Side& side, const Operation& op) {
@@ -239,11 +241,11 @@ std::string statx_it(Side&, const Operation& op) {
 }
 
 constexpr mode_t kChmods[] = {0644, 0600, 0666, 0777, 0755, 0, 04755, 02755, 06777, 01777, 02644, 0444, 0555, 0700};
-std::string chmod_it(Side&, const Operation& op) {
-  return outcome(::chmod(path_of(op.path).c_str(), pick(kChmods, op.choice)));
+std::string chmod_it(Side& side, const Operation& op) {
+  return outcome(::chmod(path_of(op.path).c_str(), mode_for(side, pick(kChmods, op.choice))));
 }
 std::string fchmod_it(Side& side, const Operation& op) {
-  return outcome(::fchmod(file(side, op), pick(kChmods, op.choice)));
+  return outcome(::fchmod(file(side, op), mode_for(side, pick(kChmods, op.choice))));
 }
 constexpr uid_t kOwners[] = {0, 3001, 3002, static_cast<uid_t>(-1), static_cast<uid_t>(-1)};
 constexpr gid_t kGroups[] = {0, 3001, 3100, static_cast<gid_t>(-1), static_cast<gid_t>(-1)};

@@ -14,7 +14,9 @@
 // One of the two directories, as one process has it.
 struct Side {
   int root = -1;
-  bool holes = true;  // SEEK_DATA and SEEK_HOLE tell them
+  // SEEK_DATA and SEEK_HOLE tell holes. Then no file gets setid bits: of one that root has open for
+  // reading and writing all is data (docs/files.md).
+  bool holes = true;
   std::array<int, kSlots> files{-1, -1, -1, -1};
 };
 
