@@ -95,7 +95,7 @@ if (obstacle !== undefined) {
     await using mounted = await Mounted.start()
     await mounted.sh('echo hello >f')
     const reader = mounted.background(
-      'exec 3<f; cat <&3; for i in $(seq 400); do cat f >/dev/null || break; sleep 0.05; done',
+      'exec 3<f; cat <&3; for i in $(seq 4000); do cat f >/dev/null || break; sleep 0.05; done',
     )
     await new Promise((resolve) => reader.process.stdout?.once('data', resolve))
     await mounted.unmount()
