@@ -8,6 +8,7 @@ import { suite } from 'uvu'
 
 import type { ProgramSummary } from '../../src/compute/types.ts'
 import type { Statistics } from '../../src/file-server/types.ts'
+import { preloadedEnvironment } from './preload.ts'
 import { whyNoFuse } from './scratch-mount.ts'
 
 export interface GraftMountOptions {
@@ -163,6 +164,7 @@ async function serve(
   const child = fork(server, [...folders, JSON.stringify(options)], {
     execPath: program,
     execArgv: args,
+    env: preloadedEnvironment(),
   })
   const waiting = new Map<number, PromiseWithResolvers<unknown>>()
   const ready = Promise.withResolvers<unknown>()
