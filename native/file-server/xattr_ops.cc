@@ -74,6 +74,9 @@ class Target {
   std::string path_;
 };
 
+// What is said of an attribute of a symlink that has none. It never has ACLs.
+int lost(std::string_view name) { return name.starts_with("system.") ? EOPNOTSUPP : ENODATA; }
+
 // Answers a request that asks either for a value or, with size 0, for its size.
 template <class Read>
 void reply_value(Request& request, uint32_t wanted, Read read) {
@@ -141,7 +144,7 @@ void getxattr(Session& session, Request& request) {
   if (name.empty()) return void(request.reply_error(EINVAL));
   const Target target(session, request);
   if (!target) return;
-  if (target.is_lost()) return void(request.reply_error(ENODATA));
+  if (target.is_lost()) return void(request.reply_error(lost(name)));
   const auto get = target.is_symlink() ? ::lgetxattr : ::getxattr;
   reply_value(request, wanted, [&](char* buffer, size_t size) {
     return get(target.path(), name.data(), buffer, size);
@@ -166,7 +169,7 @@ void removexattr(Session& session, Request& request) {
   if (name.empty()) return void(request.reply_error(EINVAL));
   const Target target(session, request);
   if (!target) return;
-  if (target.is_lost()) return void(request.reply_error(ENODATA));
+  if (target.is_lost()) return void(request.reply_error(lost(name)));
   const KeepSetid keep_setid(name.starts_with("system.posix_acl_"));
   const auto remove = target.is_symlink() ? ::lremovexattr : ::removexattr;
   const int done = remove(target.path(), name.data());
