@@ -18,11 +18,12 @@
         "broker/peer_cred.cc",
         "common/async_pool.cc",
         "containers/binding.cc",
+        "containers/run_helper.cc",
         "file-server/admission.cc",
         "file-server/attribute_ops.cc",
         "file-server/attributes.cc",
         "file-server/binding.cc",
-        "file-server/caller_groups.cc",
+        "file-server/caller_ids.cc",
         "file-server/create_ops.cc",
         "file-server/credentials.cc",
         "file-server/data_ops.cc",
@@ -102,9 +103,11 @@
       "sources": ["sandbox/launcher.cc", "sandbox/seccomp.cc"]
     },
     {
+      # Started for each mount: without a dynamic linker it begins at once.
       "target_name": "mount_attach",
       "type": "executable",
-      "sources": ["containers/mount_attach.cc"]
+      "ldflags": ["-static"],
+      "sources": ["containers/mount_attach.cc", "containers/enter.cc", "containers/tree.cc"]
     },
     {
       "target_name": "point_in_time",
@@ -138,6 +141,7 @@
               "file-server/admission.cc",
               "file-server/attribute_ops.cc",
               "file-server/attributes.cc",
+              "file-server/caller_ids.cc",
               "file-server/create_ops.cc",
               "file-server/credentials.cc",
               "file-server/data_ops.cc",

@@ -1,31 +1,32 @@
 #include "containers/binding.h"
 
-#include <signal.h>
-#include <spawn.h>
+#include <dirent.h>
+#include <linux/nsfs.h>
 #include <sys/ioctl.h>
-#include <sys/wait.h>
+#include <sys/stat.h>
 #include <uv.h>
 
 #include <cerrno>
 #include <cstring>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "common/async_pool.h"
 #include "containers/process.h"
+#include "containers/run_helper.h"
 
 namespace insitu {
 namespace {
 
-// Of a mount namespace, never given to another (Linux 6.11); 0 when it cannot be told.
-uint64_t namespace_id(pid_t pid) {
-  constexpr unsigned long kGetMountNamespaceId = _IOR(0xb7, 0x5, uint64_t);
-  const UniqueFd fd(
-      ::open(("/proc/" + std::to_string(pid) + "/ns/mnt").c_str(), O_RDONLY | O_CLOEXEC));
-  uint64_t id = 0;
-  if (!fd || ::ioctl(fd.get(), kGetMountNamespaceId, &id) != 0) return 0;
-  return id;
+// Whether the mount namespace is one that root of another user namespace than ours rules over.
+bool has_root_of_its_own(int mounts) {
+  const UniqueFd owner(::ioctl(mounts, NS_GET_USERNS));
+  struct stat its, ours;
+  return owner && ::fstat(owner.get(), &its) == 0 && ::stat("/proc/self/ns/user", &ours) == 0 &&
+         its.st_ino != ours.st_ino;
 }
 
 // (pid: number) => ProcessIdentity | undefined. All of it is of one process, which lived meanwhile.
@@ -35,14 +36,55 @@ Napi::Value identify_process(const Napi::CallbackInfo& info) {
   const UniqueFd pidfd = open_pidfd(pid);
   if (!pidfd) return env.Undefined();
   const uint64_t start = start_of(pid);
-  const uint64_t mounts = namespace_id(pid);
+  const UniqueFd mounts = open_mount_namespace(pid);
   const std::string cgroup = read_proc(pid, "cgroup");
+  const std::string status = read_proc(pid, "status");
+  const std::string users = read_proc(pid, "uid_map"), groups = read_proc(pid, "gid_map");
+  const bool own_root = has_root_of_its_own(mounts.get());
   if (start == 0 || !is_alive(pidfd.get())) return env.Undefined();
   auto out = Napi::Object::New(env);
   out.Set("startTicks", static_cast<double>(start));
-  out.Set("mountNamespace", std::to_string(mounts));
+  out.Set("mountNamespace", std::to_string(namespace_id(mounts.get())));
   out.Set("cgroup", cgroup);
+  out.Set("status", status);
+  out.Set("ownRoot", own_root);
+  out.Set("userIds", users);
+  out.Set("groupIds", groups);
   return out;
+}
+
+struct Found {
+  pid_t pid;
+  uint64_t start;
+};
+
+// The oldest process in a mount namespace. Not our own helpers, which are there for a moment.
+std::optional<Found> find_in_namespace(uint64_t id) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> all(::opendir("/proc"), ::closedir);
+  std::optional<Found> oldest;
+  while (const dirent* entry = all ? ::readdir(all.get()) : nullptr) {
+    const auto pid = static_cast<pid_t>(::strtol(entry->d_name, nullptr, 10));
+    if (pid <= 0 || namespace_id(open_mount_namespace(pid).get()) != id) continue;
+    if (parent_of(pid) == ::getpid()) continue;
+    const uint64_t start = start_of(pid);
+    if (start != 0 && (!oldest || start < oldest->start)) oldest = Found{pid, start};
+  }
+  return oldest;
+}
+
+// (lane: number, mountNamespace: string) => Promise<{pid, startTicks} | undefined>
+Napi::Value find_process(const Napi::CallbackInfo& info) {
+  const std::string id = info[1].As<Napi::String>().Utf8Value();
+  return run_async(
+      info.Env(), info[0].As<Napi::Number>().Uint32Value(),
+      [id = ::strtoull(id.c_str(), nullptr, 10)] { return find_in_namespace(id); },
+      [](Napi::Env env, const std::optional<Found>& found) -> Napi::Value {
+        if (!found) return env.Undefined();
+        auto out = Napi::Object::New(env);
+        out.Set("pid", found->pid);
+        out.Set("startTicks", static_cast<double>(found->start));
+        return out;
+      });
 }
 
 // Tells once when a process has ended. Does not keep the event loop alive.
@@ -114,62 +156,6 @@ class ProcessWatch : public Napi::ObjectWrap<ProcessWatch> {
   Napi::FunctionReference on_end_;
 };
 
-struct Ended {
-  int status;  // of exit(2); -1: killed, its time was over
-  std::string out, err;
-};
-
-// What is in the pipe once its writer has ended: less than what a pipe holds.
-std::string drain(int pipe) {
-  std::string text(4'096, '\0');
-  const ssize_t size = ::read(pipe, text.data(), text.size());
-  text.resize(size > 0 ? static_cast<size_t>(size) : 0);
-  return text;
-}
-
-// By posix_spawn, which copies nothing of this process, whatever its size. `root` becomes descriptor 3.
-Ended run_helper(std::vector<std::string> words, int root) {
-  int out[2], err[2];
-  if (::pipe2(out, O_CLOEXEC) != 0) throw Failure(errno, "pipe");
-  const UniqueFd out_end(out[0]);
-  UniqueFd out_start(out[1]);
-  if (::pipe2(err, O_CLOEXEC) != 0) throw Failure(errno, "pipe");
-  const UniqueFd err_end(err[0]);
-  UniqueFd err_start(err[1]);
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  char* none[] = {nullptr};
-
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, out_start.get(), 1);
-  ::posix_spawn_file_actions_adddup2(&actions, err_start.get(), 2);
-  if (root >= 0) ::posix_spawn_file_actions_adddup2(&actions, root, 3);
-  // It ends itself by an alarm, which must reach it.
-  posix_spawnattr_t attributes;
-  ::posix_spawnattr_init(&attributes);
-  sigset_t all, no_signals;
-  ::sigfillset(&all);
-  ::sigemptyset(&no_signals);
-  ::posix_spawnattr_setsigdefault(&attributes, &all);
-  ::posix_spawnattr_setsigmask(&attributes, &no_signals);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-  pid_t child = 0;
-  const int error =
-      ::posix_spawn(&child, argv[0], &actions, &attributes, argv.data(), none);
-  ::posix_spawnattr_destroy(&attributes);
-  ::posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) throw Failure(error, "run " + words[0]);
-  out_start.reset();
-  err_start.reset();
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0)
-    if (errno != EINTR) throw Failure(errno, "wait for " + words[0]);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, drain(out_end.get()),
-          drain(err_end.get())};
-}
-
 // (lane: number, words: string[], root: number) => Promise<{status, out, err}>. One lane waits for itself.
 Napi::Value run_attach(const Napi::CallbackInfo& info) {
   std::vector<std::string> words;
@@ -195,6 +181,7 @@ Napi::Value run_attach(const Napi::CallbackInfo& info) {
 void register_containers(Napi::Env env, Napi::Object exports) {
   exports.Set("ProcessWatch", ProcessWatch::define(env));
   exports.Set("runAttach", Napi::Function::New(env, run_attach, "runAttach"));
+  exports.Set("findProcess", Napi::Function::New(env, find_process, "findProcess"));
   exports.Set("identifyProcess", Napi::Function::New(env, identify_process, "identifyProcess"));
 }
 

@@ -2,15 +2,17 @@
 // process each: what is done in a foreign namespace ends with it, and a tree that does not answer
 // hangs nobody else.
 //
-//   mount_attach attach PID START TARGET ro|rw NAME 3<ROOT
-//   mount_attach detach PID START TARGET MOUNT
+//   mount_attach attach PID START SPACE TARGET ro|rw NAME [UIDS GIDS] 3<ROOT
+//   mount_attach detach PID START SPACE TARGET MOUNT
 //
-// PID is of the caller's namespace and began START ticks after the boot: another that has its number
-// by now is refused. ROOT is a mount that is attached nowhere, and NAME the directory of it that is
-// shown. TARGET is in that process's mount namespace and below its root, absolute and walked without
-// following a link. The last component of TARGET is made if it is not there; an entry that is there is
-// an empty directory. A mount at it whose server died is taken away first. MOUNT is what attach says
-// once a walk of TARGET over there ends in the new mount, or 0: only such a dead one.
+// PID is of the caller's namespace and began START ticks after the boot, in the mount namespace numbered SPACE:
+// another that has its number by now is refused. ROOT is a mount that is attached nowhere, and NAME the directory of it that is
+// shown. UIDS and GIDS say which ids of the host its ids are shown as; without them, as they are. TARGET is
+// in that process's mount namespace and below its root, absolute and walked without following a link, with
+// the rights that root of its container has. The last component of TARGET is made if it is not there; an
+// entry that is there is an empty directory. A mount at it whose server died is replaced. MOUNT is
+// what attach says once a walk of TARGET over there ends in the new mount, which detach finds wherever it is
+// by then; or 0: only a dead one at TARGET.
 //
 // Exits with 0, with 3 when there is no such process any more, else with 1; why stands in one line.
 #include <dirent.h>
@@ -18,11 +20,8 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -31,11 +30,17 @@
 #include <string>
 
 #include "common/unique_fd.h"
-#include "containers/process.h"
+#include "containers/enter.h"
+#include "containers/refusal.h"
 #include "containers/statmount.h"
+#include "containers/tree.h"
 
 namespace {
 
+using insitu::fail;
+using insitu::mount_id;
+using insitu::refuse;
+using insitu::take_away;
 using insitu::UniqueFd;
 
 // A file server that does not answer would keep us for ever.
@@ -43,18 +48,8 @@ constexpr unsigned kDeadlineSeconds = 10;
 constexpr uint64_t kWalk = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
 constexpr int kRoot = 3;
 constexpr long kFuseMagic = 0x65735546;
-constexpr int kGone = 3;
-
-[[noreturn]] void end(int status, const std::string& why) {
-  fprintf(stderr, "%s\n", why.c_str());
-  exit(status);
-}
-
-[[noreturn]] void refuse(const std::string& why) { end(1, why); }
-
-[[noreturn]] void fail(const std::string& what, int error = errno) {
-  refuse(what + ": " + strerror(error));
-}
+constexpr int kMostLooks = 200;
+constexpr unsigned kMoveMountBeneath = 0x200;  // Linux 6.5
 
 UniqueFd walk(int from, const char* path, uint64_t flags, uint64_t resolve = kWalk) {
   open_how how{};
@@ -63,51 +58,21 @@ UniqueFd walk(int from, const char* path, uint64_t flags, uint64_t resolve = kWa
   return UniqueFd(static_cast<int>(syscall(SYS_openat2, from, path, &how, sizeof how)));
 }
 
-// Never given to another mount.
-uint64_t mount_id(int fd) {
-  struct statx out{};
-  if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, insitu::kStatxMountIdUnique, &out) != 0)
-    fail("look at a mount");
-  if (!(out.stx_mask & insitu::kStatxMountIdUnique)) refuse("Linux 6.15 or newer is needed");
-  return out.stx_mnt_id;
-}
-
-uint64_t number(const char* text) {
-  char* rest = nullptr;
-  errno = 0;
-  const uint64_t value = strtoull(text, &rest, 10);
-  if (*text < '0' || *text > '9' || *rest != '\0' || errno != 0)
-    refuse(std::string("no number: ") + text);
-  return value;
-}
-
-// /proc/self/fd of where we come from: what is in a container may have none, or a false one.
-UniqueFd own_descriptors;
-
-// Goes to where the process is: its namespace and its root. Held by descriptors that were taken while
-// it certainly lived, so that a number that is given to another process meanwhile means nothing.
-void enter(const char* pid_text, const char* start_text) {
-  own_descriptors.reset(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!own_descriptors) fail("open /proc/self/fd");
-  const auto pid = static_cast<pid_t>(number(pid_text));
-  const UniqueFd process = insitu::open_process(pid, number(start_text));
-  if (!process) end(kGone, std::string("process ") + pid_text + " has ended");
-  const std::string path = std::string("/proc/") + pid_text + "/root";
-  const UniqueFd root(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!insitu::is_alive(process.get())) end(kGone, std::string("process ") + pid_text + " has ended");
-  if (!root) fail("find its root");
-  // Another's mount namespace cannot be entered while the working directory is shared.
-  if (unshare(CLONE_FS) != 0) fail("leave the shared working directory");
-  if (setns(process.get(), CLONE_NEWNS) != 0) fail("enter the mount namespace");
-  if (fchdir(root.get()) != 0 || chroot(".") != 0) fail("go to its root");
-}
-
 struct Target {
   UniqueFd parent;
   std::string name;
+  bool made = false;
 
   UniqueFd open() const {
     return walk(parent.get(), name.c_str(), O_PATH | O_DIRECTORY, kWalk | RESOLVE_BENEATH);
+  }
+  void make() {
+    made = mkdirat(parent.get(), name.c_str(), 0755) == 0;
+    if (!made && errno != EEXIST) fail("make the target");
+  }
+  // Where nothing came to stand nothing is left.
+  ~Target() {
+    if (made) unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR);
   }
 };
 
@@ -120,22 +85,9 @@ Target find(const char* path) {
   std::string name = target.substr(slash + 1);
   if (name == "." || name == "..") refuse("the target ends with a name");
   const std::string parent = slash == 0 ? "/" : target.substr(0, slash);
-  Target found{walk(AT_FDCWD, parent.c_str(), O_PATH | O_DIRECTORY), std::move(name)};
-  if (!found.parent) fail("find " + parent + " in there");
-  return found;
-}
-
-// By the mount's own root, whatever was renamed or mounted where it stands, and without a word to its
-// server. What somebody stacked on it goes before it.
-void take_away(int root) {
-  if (fchdir(own_descriptors.get()) != 0) fail("go to the descriptors");
-  const std::string link = std::to_string(root);
-  for (int tries = 0; tries < 16; ++tries) {
-    if (umount2(link.c_str(), MNT_DETACH) == 0) continue;
-    if (errno == EINVAL) return;  // it is in no namespace any more
-    fail("unmount the target");
-  }
-  refuse("somebody goes on mounting at the target");
+  UniqueFd directory = walk(AT_FDCWD, parent.c_str(), O_PATH | O_DIRECTORY);
+  if (!directory) fail("find " + parent + " in there");
+  return {std::move(directory), std::move(name)};
 }
 
 // A FUSE mount whose server is gone.
@@ -155,50 +107,42 @@ bool is_empty(int directory) {
   return entries <= 2;  // "." and ".."
 }
 
-UniqueFd clone(const char* name, bool read_only) {
-  const UniqueFd origin =
-      walk(kRoot, name, O_PATH | O_DIRECTORY, kWalk | RESOLVE_BENEATH | RESOLVE_NO_XDEV);
-  if (!origin) fail("find the tree");
-  UniqueFd tree(static_cast<int>(syscall(SYS_open_tree, origin.get(), "",
-                                         AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
-  if (!tree) fail("clone the tree, which needs Linux 6.15 or newer");
-  mount_attr attributes{};
-  attributes.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-  if (read_only) attributes.attr_set |= MOUNT_ATTR_RDONLY;
-  // What is done to it over there stays there.
-  attributes.propagation = MS_PRIVATE;
-  if (syscall(SYS_mount_setattr, tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0)
-    fail("set the mount's flags");
-  return tree;
+void move_in(const UniqueFd& tree, const UniqueFd& point, unsigned flags) {
+  if (syscall(SYS_move_mount, tree.get(), "", point.get(), "",
+              MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH | flags) != 0)
+    fail("move the mount in");
+}
+
+void refuse_shared(uint64_t mount) {
+  if (insitu::is_shared(mount))
+    refuse("the target lies in a mount that is shared with other namespaces: they would see it too");
 }
 
 // Free to be mounted on, and in nobody else's sight.
-UniqueFd prepare(const Target& place) {
-  if (mkdirat(place.parent.get(), place.name.c_str(), 0755) != 0 && errno != EEXIST)
-    fail("make the target");
-  UniqueFd point = place.open();
+void put(const UniqueFd& tree, Target& place) {
+  place.make();
+  const UniqueFd point = place.open();
   if (!point) fail("open the target");
-  if (mount_id(point.get()) != mount_id(place.parent.get())) {
+  const uint64_t below = mount_id(place.parent.get());
+  if (mount_id(point.get()) != below) {
     if (is_dead(point.get())) {
-      take_away(point.get());
-      return prepare(place);
+      // Beneath it first: the empty directory is never seen, nor written into.
+      refuse_shared(below);
+      move_in(tree, point, kMoveMountBeneath);
+      return take_away(point.get());
     }
     struct statfs out{};
     if (fstatfs(point.get(), &out) == 0 && out.f_type == kFuseMagic)
       refuse("a volume is mounted at the target already");
   }
-  if (insitu::is_shared(mount_id(point.get())))
-    refuse("the target lies in a mount that is shared with other namespaces: they would see it too");
+  refuse_shared(mount_id(point.get()));
   if (!is_empty(point.get())) refuse("the target is not empty: its files would be covered");
-  return point;
+  move_in(tree, point, 0);
 }
 
 void attach(const char* target, const UniqueFd& tree) {
-  const Target place = find(target);
-  const UniqueFd point = prepare(place);
-  if (syscall(SYS_move_mount, tree.get(), "", point.get(), "",
-              MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
-    fail("move the mount in");
+  Target place = find(target);
+  put(tree, place);
   // As a process over there sees it, from the root on.
   const UniqueFd seen = walk(AT_FDCWD, target, O_PATH | O_DIRECTORY);
   const uint64_t id = mount_id(tree.get());
@@ -206,36 +150,65 @@ void attach(const char* target, const UniqueFd& tree) {
     take_away(tree.get());
     refuse("something else came to the target meanwhile");
   }
+  place.made = false;
   printf("%llu\n", static_cast<unsigned long long>(id));
 }
 
-void detach(const char* target, uint64_t id) {
+void detach_dead(const char* target) {
   const Target place = find(target);
   const UniqueFd point = place.open();
   if (!point) fail("open the target");
-  if (id == 0 ? !is_dead(point.get()) : mount_id(point.get()) != id)
-    refuse("the mount is not there any more");
+  if (!is_dead(point.get())) refuse("no dead mount is there");
   take_away(point.get());
+}
+
+// Whatever was renamed or moved meanwhile. One that somebody unmounted is away, as was asked for.
+void detach(uint64_t id) {
+  std::string path;
+  // Names may change between the two looks.
+  for (int tries = 0; tries < kMostLooks; ++tries) {
+    if (!insitu::place_of(id, path)) {
+      if (errno == ENOENT) return;
+      fail("find the mount");
+    }
+    const UniqueFd point = walk(AT_FDCWD, path.c_str(), O_PATH | O_DIRECTORY);
+    if (point && mount_id(point.get()) == id) return take_away(point.get());
+  }
+  refuse("something covers the mount");
+}
+
+void serve(int count, char** words) {
+  const std::string what = count > 1 ? words[1] : "";
+  if (what == "attach" && (count == 8 || count == 10)) {
+    const std::string mode = words[6];
+    if (mode != "ro" && mode != "rw") refuse("the mode is ro or rw");
+    const bool mapped = count == 10;
+    const UniqueFd tree = insitu::clone_tree(
+        kRoot, {words[7], mode == "ro", mapped ? words[8] : "", mapped ? words[9] : ""});
+    insitu::enter(words[2], words[3], words[4]);
+    attach(words[5], tree);
+  } else if (what == "detach" && count == 7) {
+    insitu::enter(words[2], words[3], words[4]);
+    const uint64_t mount = strtoull(words[6], nullptr, 10);
+    if (mount == 0) detach_dead(words[5]);
+    else detach(mount);
+  } else {
+    refuse(
+        "usage: mount_attach attach PID START SPACE TARGET ro|rw NAME [UIDS GIDS] 3<ROOT | "
+        "detach PID START SPACE TARGET MOUNT");
+  }
 }
 
 }  // namespace
 
 int main(int count, char** words) {
   alarm(kDeadlineSeconds);
-  const std::string what = count > 1 ? words[1] : "";
-  if (what == "attach" && count == 7) {
-    const std::string mode = words[5];
-    if (mode != "ro" && mode != "rw") refuse("the mode is ro or rw");
-    const UniqueFd tree = clone(words[6], mode == "ro");
-    enter(words[2], words[3]);
-    attach(words[4], tree);
-  } else if (what == "detach" && count == 6) {
-    enter(words[2], words[3]);
-    detach(words[4], number(words[5]));
-  } else {
-    refuse(
-        "usage: mount_attach attach PID START TARGET ro|rw NAME 3<ROOT | "
-        "detach PID START TARGET MOUNT");
+  umask(022);
+  try {
+    serve(count, words);
+    return 0;
+  } catch (const insitu::Refusal& refusal) {
+    fprintf(stderr, "%s\n", refusal.why.c_str());
+    return refusal.status;
   }
-  return 0;
 }

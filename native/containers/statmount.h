@@ -1,18 +1,31 @@
 // What this system's headers do not have yet of statmount(2) and statx(2).
 #pragma once
 
+#include <fcntl.h>
 #include <linux/mount.h>
 #include <linux/types.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdint>
+#include <string>
+
+#include "containers/refusal.h"
 
 namespace insitu {
 
-constexpr unsigned kStatxMountIdUnique = 0x4000;  // Linux 6.8
+// Of the mount that `fd` is on; never given to another mount.
+inline uint64_t mount_id(int fd) {
+  constexpr unsigned kStatxMountIdUnique = 0x4000;  // Linux 6.8
+  struct statx out{};
+  if (::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, kStatxMountIdUnique, &out) != 0)
+    fail("look at a mount");
+  if (!(out.stx_mask & kStatxMountIdUnique)) refuse("Linux 6.15 or newer is needed");
+  return out.stx_mnt_id;
+}
 
-// The beginning of struct statmount (Linux 6.8); the kernel fills as much as there is room for.
+// struct statmount (Linux 6.8); the kernel fills as much as there is room for.
 struct StatMount {
   uint32_t size, options;
   uint64_t mask;
@@ -21,25 +34,40 @@ struct StatMount {
   uint32_t superblock_flags, type;
   uint64_t id, parent;
   uint32_t old_id, old_parent;
-  uint64_t attributes, propagation, peer_group, master;
-  uint64_t rest[64];
+  uint64_t attributes, propagation, peer_group, master, propagate_from;
+  uint32_t root, mount_point;
+  uint64_t rest[50];
+  char text[4'096 + 1];
 };
 
-// Whether mounts on it appear in other namespaces as well. `mount` is the unique id of one in this
-// namespace. What cannot be told counts as shared.
-inline bool is_shared(uint64_t mount) {
+// Of a mount in this namespace. False: it is not there, or nothing can be told of it; see errno.
+inline bool stat_mount(uint64_t mount, uint64_t what, StatMount& out) {
   constexpr long kSysStatmount = 457;
-  constexpr uint64_t kBasic = 2;
   struct {
     uint32_t size = 24;
     uint32_t spare = 0;
-    uint64_t mount, mask = kBasic;
+    uint64_t mount, what;
   } request;
   request.mount = mount;
-  StatMount out{};
-  if (::syscall(kSysStatmount, &request, &out, sizeof out, 0) != 0) return true;
+  request.what = what;
+  return ::syscall(kSysStatmount, &request, &out, sizeof out, 0) == 0;
+}
+
+// Whether mounts on it appear in other namespaces as well. What cannot be told counts as shared.
+inline bool is_shared(uint64_t mount) {
+  constexpr uint64_t kBasics = 2;
   constexpr uint64_t kShared = 1u << 20;  // MS_SHARED
-  return (out.propagation & kShared) != 0;
+  StatMount out{};
+  return !stat_mount(mount, kBasics, out) || (out.propagation & kShared) != 0;
+}
+
+// Where it is mounted, from our root on. False: it is mounted nowhere in this namespace.
+inline bool place_of(uint64_t mount, std::string& path) {
+  constexpr uint64_t kMountPoint = 0x10;
+  StatMount out{};
+  if (!stat_mount(mount, kMountPoint, out)) return false;
+  path = out.text + out.mount_point;
+  return true;
 }
 
 }  // namespace insitu

@@ -59,7 +59,7 @@ int truncate_to(Session& session, Inode& inode, int path, const fuse_setattr_in&
 // the kernel on its way to a write by somebody else that will drop them.
 bool may_touch(const Request& request, const Inode& inode) {
   struct stat attributes;
-  if (request.caller().uid == 0) return true;
+  if (request.by_root()) return true;
   return stat_inode(inode, attributes) == 0 &&
          (!has_setid(attributes) || attributes.st_uid == request.caller().uid);
 }
@@ -71,7 +71,7 @@ int change(Session& session, const Request& request, Inode& inode, int path,
       (!(in.valid & values) && may_touch(request, inode))) {
     const uid_t uid = in.valid & FATTR_UID ? in.uid : static_cast<uid_t>(-1);
     const gid_t gid = in.valid & FATTR_GID ? in.gid : static_cast<gid_t>(-1);
-    const KeepSetid keep_setid(request.caller().uid == 0);
+    const KeepSetid keep_setid(request.by_root());
     if (::fchownat(path, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0) return errno;
   }
   if (in.valid & FATTR_MODE) {
@@ -162,8 +162,10 @@ void statx(Session& session, Request& request) {
   stat.btime = statx_time(found.stx_btime);
   stat.ctime = statx_time(found.stx_ctime);
   stat.mtime = statx_time(found.stx_mtime);
-  stat.rdev_major = found.stx_rdev_major;
-  stat.rdev_minor = found.stx_rdev_minor;
+  if (!session.options().hide_devices) {
+    stat.rdev_major = found.stx_rdev_major;
+    stat.rdev_minor = found.stx_rdev_minor;
+  }
   stat.dev_major = found.stx_dev_major;
   stat.dev_minor = found.stx_dev_minor;
   request.reply_with(out);

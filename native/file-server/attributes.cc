@@ -31,8 +31,9 @@ fuse_attr attributes_of(Session& session, const Inode& inode, const struct stat&
   out.uid = attributes.st_uid;
   out.gid = attributes.st_gid;
   // The kernel's own 32-bit encoding of device numbers.
-  const uint32_t major = gnu_dev_major(attributes.st_rdev);
-  const uint32_t minor = gnu_dev_minor(attributes.st_rdev);
+  const dev_t device = session.options().hide_devices ? 0 : attributes.st_rdev;
+  const uint32_t major = gnu_dev_major(device);
+  const uint32_t minor = gnu_dev_minor(device);
   out.rdev = (minor & 0xff) | (major << 8) | ((minor & ~0xffu) << 12);
   out.blksize = static_cast<uint32_t>(attributes.st_blksize);
   return out;

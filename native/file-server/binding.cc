@@ -23,6 +23,13 @@ std::string text(const Napi::Object& options, const char* name) {
   return options.Get(name).ToString().Utf8Value();
 }
 
+IdMaps ids_of(Napi::Env env, const Napi::Object& object) {
+  const auto users = IdMap::parse(text(object, "users"));
+  const auto groups = IdMap::parse(text(object, "groups"));
+  if (!users || !groups) throw Napi::TypeError::New(env, "ids are VOLUME:HOST:COUNT,…");
+  return {*users, *groups};
+}
+
 class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -57,6 +64,9 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
     session_options.list_reserved = boolean(options, "listReserved");
     session_options.shared_backing = boolean(options, "sharedBacking");
     session_options.passthrough = boolean(options, "passthrough");
+    session_options.hide_devices = boolean(options, "hideDevices");
+    if (options.Get("ids").IsObject())
+      session_options.ids = ids_of(info.Env(), options.Get("ids").As<Napi::Object>());
     if (options.Get("threads").IsNumber())
       session_options.threads = options.Get("threads").As<Napi::Number>().Uint32Value();
     // Keeps the process alive while the mount is.

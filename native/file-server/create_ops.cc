@@ -66,8 +66,7 @@ void reply_created(Session& session, Request& request, UniqueFd fd, UniqueFd pat
   fuse_entry_out entry;
   const InodePtr inode = remember(session, std::move(path), attributes, parent, name, entry);
   wire::OpenOut opened{};
-  const bool keeps_setid =
-      request.caller().uid == 0 && (attributes.st_mode & (S_ISUID | S_ISGID));
+  const bool keeps_setid = request.by_root() && (attributes.st_mode & (S_ISUID | S_ISGID));
   const int error = open_file(session, inode, std::move(fd), flags, !keeps_setid,
                               request.caller().uid, opened);
   if (error != 0) {

@@ -93,7 +93,7 @@ void open(Session& session, Request& request) {
   if (writes || (flags & (O_TRUNC | O_NOATIME))) {
     struct stat attributes;
     // What passes us by is written as if by an ordinary user, and so drops these bits.
-    keeps_setid = request.caller().uid == 0 && stat_inode(*inode, attributes) == 0 &&
+    keeps_setid = request.by_root() && stat_inode(*inode, attributes) == 0 &&
                   (attributes.st_mode & (S_ISUID | S_ISGID));
     const KeepSetid keep(keeps_setid && !(in->open_flags & FUSE_OPEN_KILL_SUIDGID));
     const Quota::Hold held(inode->tree().quota.get(), path->get());
@@ -150,7 +150,7 @@ void copy_file_range(Session& session, Request& request) {
   if (to < 0) return void(request.reply_error(errno));
   auto from_offset = static_cast<off_t>(in->off_in);
   auto to_offset = static_cast<off_t>(in->off_out);
-  const KeepSetid keep_setid(request.caller().uid == 0 && has_setid(to));
+  const KeepSetid keep_setid(request.by_root() && has_setid(to));
   // The 32-bit reply bounds what one call may copy.
   const bool wide = request.opcode() == wire::kCopyFileRange64;
   const size_t length = wide ? in->len : std::min<uint64_t>(in->len, UINT32_MAX & ~0xfffu);
@@ -172,7 +172,7 @@ void fallocate(Session& session, Request& request) {
   const auto file = session.files().find(in->fh);
   const int fd = file ? file->descriptor() : (errno = EBADF, -1);
   if (fd < 0) return void(request.reply_error(errno));
-  const KeepSetid keep_setid(request.caller().uid == 0 && has_setid(fd));
+  const KeepSetid keep_setid(request.by_root() && has_setid(fd));
   const bool grows = !(in->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE));
   const Quota::Growth growth(file->inode().tree().quota.get(), fd, in->offset,
                              grows ? in->length : 0);

@@ -66,6 +66,11 @@ void Session::negotiate() {
   wanted |= bits(options_.exclusive ? FUSE_CACHE_SYMLINKS : FUSE_AUTO_INVAL_DATA);
   // Otherwise they are the kernel's own affair.
   if (options_.shared_backing) wanted |= bits(FUSE_POSIX_LOCKS) | bits(FUSE_FLOCK_LOCKS);
+  if (options_.ids) {
+    if (!(offered & wire::kAllowIdmap))
+      throw std::system_error(ENOTSUP, std::generic_category(), "idmapped mounts need Linux 6.12");
+    wanted |= wire::kAllowIdmap;
+  }
   const char* const obstacle = no_passthrough(offered);
   if (!obstacle) wanted |= wire::kPassthrough;
   const uint64_t flags = offered & wanted;

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "caller_ids.h"
 #include "session.h"
 #include "wire.h"
 
@@ -21,7 +22,15 @@ struct Request::State {
   bool replied = false;
   int error = 0;
   bool parked = false;
+  std::optional<CallerIds> mapped;  // once it was read
 };
+
+namespace {
+
+// As kernels call who is nobody they know.
+constexpr uint32_t kNobody = 65'534;
+
+}  // namespace
 
 Request::Request(Session& session, int device, std::span<const std::byte> frame)
     : state_(new State{session, device, {}, {}, {}, {}}) {
@@ -43,8 +52,29 @@ uint32_t Request::opcode() const { return state_->header.opcode; }
 uint64_t Request::unique() const { return state_->header.unique; }
 uint64_t Request::node() const { return state_->header.nodeid; }
 CallerIds Request::caller() const {
-  return {state_->header.uid, state_->header.gid, state_->header.pid};
+  const CallerIds told{state_->header.uid, state_->header.gid, state_->header.pid};
+  const auto& ids = state_->session.options().ids;
+  if (!ids || told.uid != wire::kNoId) return told;
+  if (!state_->mapped) {
+    const auto [uid, gid] = filesystem_ids(told.pid).value_or(FilesystemIds{wire::kNoId, wire::kNoId});
+    state_->mapped = {ids->users.to_volume(uid).value_or(kNobody),
+                      ids->groups.to_volume(gid).value_or(kNobody), told.pid};
+  }
+  return *state_->mapped;
 }
+
+std::vector<uint32_t> Request::caller_groups() const {
+  std::vector<uint32_t> groups = supplementary_groups(state_->header.pid);
+  const auto& ids = state_->session.options().ids;
+  if (!ids) return groups;
+  std::vector<uint32_t> mapped;
+  for (const uint32_t group : groups)
+    if (const auto id = ids->groups.to_volume(group)) mapped.push_back(*id);
+  return mapped;
+}
+
+bool Request::by_root() const { return state_->header.uid == 0; }
+
 std::span<const std::byte> Request::body() const { return state_->body; }
 
 std::optional<uint32_t> Request::supplementary_group() const {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace insitu {
 
@@ -30,7 +31,13 @@ class Request {
   uint32_t opcode() const;
   uint64_t unique() const;
   uint64_t node() const;
+  // As ids of the volume, also on an idmapped mount, where the kernel tells them of what creates and the others
+  // are read from /proc: the thread waits meanwhile. An id that stands for none of the volume is nobody's.
   CallerIds caller() const;
+  // The supplementary groups of the caller, from /proc; none of a thread that we cannot see.
+  std::vector<uint32_t> caller_groups() const;
+  // Of the host, and not only of a container whose ids are mapped.
+  bool by_root() const;
   // What follows fuse_in_header, without extensions; never longer than the frame said.
   std::span<const std::byte> body() const;
   // The one supplementary group of the caller that is the parent directory's (a creating

@@ -6,10 +6,12 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "common/id_map.h"
 #include "graft_table.h"
 #include "handles.h"
 #include "inode_table.h"
@@ -27,6 +29,11 @@ namespace insitu {
 
 struct SessionState;
 
+// Of a mount whose clones show the volume's ids as others.
+struct IdMaps {
+  IdMap users, groups;
+};
+
 struct SessionOptions {
   std::string backing;      // absolute
   std::string mount_point;  // absolute; empty: attached nowhere, as `detached_root` is cloned
@@ -35,6 +42,10 @@ struct SessionOptions {
   bool list_reserved = false;
   bool passthrough = true;  // where it can be had
   bool shared_backing = false;  // locks reach the backing filesystem
+  // Its clones are idmapped so; without them no clone can be.
+  std::optional<IdMaps> ids;
+  // Devices are shown without their number: whoever has a clone may take `nodev` off it.
+  bool hide_devices = false;
   unsigned threads = 0;         // that serve; 0: by the number of processors
 };
 

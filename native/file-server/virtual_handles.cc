@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "caller_groups.h"
 #include "scratch.h"
 #include "session.h"
 #include "virtual_files.h"
@@ -35,7 +34,7 @@ std::unique_ptr<Upcall> VirtualFiles::upcall(Upcall::Op op, const std::string& k
   call->key = key;
   call->caller = request.caller();
   // Now: a moment later the thread may be gone, or someone else.
-  if (with_groups) call->groups = caller_groups(call->caller.pid);
+  if (with_groups) call->groups = request.caller_groups();
   return call;
 }
 

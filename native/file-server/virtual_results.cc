@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "caller_groups.h"
 #include "scratch.h"
 #include "session.h"
 #include "virtual_files.h"
@@ -24,10 +23,11 @@ bool is_control(std::string_view name) {
 }
 
 // The kernel checked the directory's bits; these are the set's.
-bool may_list(const ResultSet& set, const CallerIds& caller) {
+bool may_list(const ResultSet& set, const Request& request) {
+  const CallerIds caller = request.caller();
   if (caller.uid == 0) return true;
   if (caller.uid == set.uid) return (set.mode & 0400) != 0;
-  const auto groups = caller_groups(caller.pid);
+  const auto groups = request.caller_groups();
   const bool member =
       caller.gid == set.gid || std::ranges::find(groups, set.gid) != groups.end();
   return (set.mode & (member ? 0040 : 0004)) != 0;
@@ -145,7 +145,7 @@ bool VirtualFiles::list(Request& request, const VirtualNodePtr& node) {
   const bool kept = node->kind == VirtualKind::last;
   const ResultSetPtr set = !program ? nullptr : kept ? program->last : program->current;
   if (!set) return request.reply_error(program && !kept ? EIO : ENOENT) == 0;
-  if (!may_list(*set, request.caller())) return request.reply_error(EACCES) == 0;
+  if (!may_list(*set, request)) return request.reply_error(EACCES) == 0;
   auto handle = std::make_shared<Handle>();
   handle->node = node;
   handle->listing.push_back({".", true});

@@ -27,6 +27,10 @@ inline constexpr uint64_t kDirectIoAllowMmap = uint64_t{1} << 36;   // 7.39
 inline constexpr uint64_t kPassthrough = uint64_t{1} << 37;         // 7.40
 inline constexpr uint64_t kNoExportSupport = uint64_t{1} << 38;     // 7.40
 inline constexpr uint64_t kHasResend = uint64_t{1} << 39;           // 7.40
+inline constexpr uint64_t kAllowIdmap = uint64_t{1} << 40;          // 7.41
+
+// With kAllowIdmap, the ids of whoever asks for what creates nothing.
+inline constexpr uint32_t kNoId = UINT32_MAX;
 
 inline constexpr uint32_t kOpenPassthrough = 1u << 7;  // FOPEN_PASSTHROUGH
 inline constexpr uint32_t kExtGroups = 32;             // type of an extension: fuse_supp_groups

@@ -156,7 +156,7 @@ void listxattr(Session& session, Request& request) {
   const Target target(session, request);
   if (!target) return;
   const auto list = target.is_symlink() ? ::llistxattr : ::listxattr;
-  const bool all = request.caller().uid == 0;
+  const bool all = request.by_root();
   reply_value(request, wanted, [&](char* buffer, size_t size) -> ssize_t {
     if (target.is_lost()) return 0;
     const ssize_t found = list(target.path(), buffer, size);

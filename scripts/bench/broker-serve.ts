@@ -24,8 +24,9 @@ const common = {
 const server = await mountNative({ ...common, backing: `${scratch}/home`, mountPoint })
 const containers = new ContainerMounts({
   directory: `${scratch}/containers`,
-  serve: async ({ backing }, _, undo) => {
-    const detached = await mountNative({ ...common, backing, mountPoint: undefined })
+  ids: { first: 100_000, count: 1 },
+  serve: async ({ backing, ids }, _, undo) => {
+    const detached = await mountNative({ ...common, backing, ids, mountPoint: undefined })
     undo.defer(() => detached.unmount())
     return detached
   },

@@ -2,6 +2,11 @@
 export interface ContainersAddon {
   /** Undefined: there is no such process. */
   identifyProcess(pid: number): ProcessIdentity | undefined
+  /** The oldest process in that mount namespace. Calls of one lane wait for each other. */
+  findProcess(
+    lane: number,
+    mountNamespace: string,
+  ): Promise<{ readonly pid: number; readonly startTicks: number } | undefined>
   /** Of the helper, which ends by itself. `words`: its path and arguments; `root`: its descriptor 3, or -1.
    * Calls of one lane wait for each other. `status` -1: it was killed. */
   runAttach(
@@ -24,4 +29,11 @@ export interface ProcessIdentity {
   readonly mountNamespace: string
   /** `/proc/PID/cgroup`. */
   readonly cgroup: string
+  /** `/proc/PID/status`, its first page. */
+  readonly status: string
+  /** Its mount namespace belongs to another user namespace than ours. */
+  readonly ownRoot: boolean
+  /** `/proc/PID/uid_map` and `gid_map`, the first page of each. */
+  readonly userIds: string
+  readonly groupIds: string
 }

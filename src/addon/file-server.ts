@@ -26,6 +26,9 @@ export interface NativeMountOptions {
   readonly sharedBacking: boolean
   /** Use kernel passthrough where it can be had. */
   readonly passthrough: boolean
+  /** As of `MountOptions`. */
+  readonly ids?: { readonly users: string; readonly groups: string } | undefined
+  readonly hideDevices?: boolean | undefined
   /** undefined: by the number of processors. */
   readonly threads?: number | undefined
 }

@@ -188,6 +188,13 @@ export class GrantBroker {
     return served(this.#context, name)
   }
 
+  /** The tenant whose id of the host that is; undefined: nobody's. */
+  whose(uid: number): string | undefined {
+    for (const { tenant } of this.#context.tenants.values())
+      if (uid >= tenant.ids.first && uid < tenant.ids.first + tenant.ids.count) return tenant.name
+    return undefined
+  }
+
   // ---- for a tenant --------------------------------------------------------------------------
 
   mount(tenant: string, request: MountRequest, by: Requested): Promise<Mounted> {

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { addon } from '../addon/index.ts'
 import { VfsError } from '../errors.ts'
 import type { Consumer } from './consumer.ts'
+import type { IdMaps } from './id-maps.ts'
 
 const helper = fileURLToPath(new URL('../../native/build/Release/mount_attach', import.meta.url))
 
@@ -15,26 +16,35 @@ export interface Tree {
   /** The directory in it that is shown. */
   readonly name: string
   readonly readOnly: boolean
+  /** Undefined: ids are shown as they are. */
+  readonly ids: IdMaps | undefined
 }
 
 /** Resolves with the mount's number once a walk of `target` in there ends in it. VfsError: ESRCH (the
  * process ended), EADDRNOTAVAIL (the target cannot be; the message says why). */
 export async function attach(
-  { pid, startTicks }: Consumer,
+  consumer: Consumer,
   target: string,
-  { root, name, readOnly }: Tree,
+  { root, name, readOnly, ids }: Tree,
 ): Promise<string> {
   const mode = readOnly ? 'ro' : 'rw'
-  return await help(pid, ['attach', String(pid), String(startTicks), target, mode, name], root)
+  const mapped = ids === undefined ? [] : [ids.users, ids.groups]
+  const words = ['attach', ...wordsOf(consumer), target, mode, name, ...mapped]
+  return await help(consumer.pid, words, root)
 }
 
-/** `mount`: as `attach` said; undefined: only what is dead there. VfsError as of `attach`. */
+/** `mount`: as `attach` said, wherever it is by now; undefined: only what is dead at the target. VfsError as of
+ * `attach`. */
 export async function detach(
-  { pid, startTicks }: Consumer,
+  consumer: Consumer,
   target: string,
   mount: string | undefined,
 ): Promise<void> {
-  await help(pid, ['detach', String(pid), String(startTicks), target, mount ?? '0'], -1)
+  await help(consumer.pid, ['detach', ...wordsOf(consumer), target, mount ?? '0'], -1)
+}
+
+function wordsOf({ pid, startTicks, mountNamespace }: Consumer): string[] {
+  return [String(pid), String(startTicks), mountNamespace]
 }
 
 async function help(pid: number, words: readonly string[], root: number): Promise<string> {

@@ -56,6 +56,7 @@ const flagNames: Readonly<Record<number, string>> = {
   37: 'PASSTHROUGH',
   38: 'NO_EXPORT_SUPPORT',
   39: 'HAS_RESEND',
+  40: 'ALLOW_IDMAP',
 }
 
 export function detachedOf(native: NativeFileServer): DetachedMount | undefined {

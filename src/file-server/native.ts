@@ -57,6 +57,8 @@ export async function mountNative(options: MountOptions): Promise<FileServer> {
         listReserved,
         sharedBacking,
         passthrough: true,
+        ids: options.ids,
+        hideDevices: options.hideDevices,
         threads: options.threads,
       },
       (reason) => onNotice({ kind: 'ended', reason }),

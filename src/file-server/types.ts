@@ -263,6 +263,11 @@ export interface MountOptions {
   readonly sharedBacking: boolean
   /** How many serve; by the number of processors if not given. Each may block in the backing. */
   readonly threads?: number
+  /** Of a mount that is attached nowhere: its clones are idmapped so, as `VOLUME:HOST:COUNT,…` of users and
+   * groups. Callers are told by ids of the volume all the same. Undefined: no clone is. */
+  readonly ids?: { readonly users: string; readonly groups: string } | undefined
+  /** Devices are shown without their number, so that they cannot be opened whatever a clone's flags are. */
+  readonly hideDevices?: boolean | undefined
   readonly reserved: ReservedNames
   readonly handler: VirtualHandler
   /** Called from no particular request: log it. */

@@ -2,15 +2,23 @@
  * What one tenant is granted inside running containers. Each container has a connection of its own, whose
  * mount is attached nowhere: every grant is a graft in it, and a clone of that graft alone is moved into the
  * container. So nothing above the grant's root is ever in reach there, and a container that aborts its
- * connection aborts nobody else's. The connection goes with the container.
+ * connection aborts nobody else's. The connection goes with the container: when no process is in its mount
+ * namespace any more.
  */
 import { mkdir, readdir, rm, rmdir } from 'node:fs/promises'
 import path from 'node:path'
-import type { GraftSource, InsideChange, TenantGraft, TenantGraftOptions } from '../broker/ports.ts'
-import type { ContainerPlace } from '../broker/types.ts'
+import type {
+  GraftSource,
+  InsideChange,
+  TenantGraft,
+  TenantGraftOptions,
+  TenantLatencies,
+} from '../broker/ports.ts'
+import type { ContainerPlace, Tenant } from '../broker/types.ts'
 import { makeDirectories } from '../config/directories.ts'
 import { attach, detach } from '../containers/attach.ts'
-import { type Consumer, isThere, keyOf, watch } from '../containers/consumer.ts'
+import { type Consumer, isThere, keyOf, livingIn, look, watch } from '../containers/consumer.ts'
+import { type IdMaps, idMapsFor } from '../containers/id-maps.ts'
 import { mountAtEnd, mountsOf } from '../containers/mount-view.ts'
 import { errnoOf, VfsError } from '../errors.ts'
 import type { FileServer } from '../file-server/types.ts'
@@ -20,13 +28,23 @@ import { orUndo } from './assembly.ts'
 export interface ContainerMountsOptions {
   /** Of the tenant's state: a folder a container. */
   readonly directory: string
-  /** A mount of `backing` that is attached nowhere, with its programs in `stateDirectory`. */
+  readonly ids: Tenant['ids']
   readonly serve: (
-    places: { readonly backing: string; readonly stateDirectory: string },
+    own: ContainerVolume,
     onEnded: (reason: string) => void,
     undo: AsyncDisposableStack,
   ) => Promise<FileServer>
   readonly log: Logger
+}
+
+/** A mount of `backing` that is attached nowhere, with its programs in `stateDirectory`. */
+export interface ContainerVolume {
+  readonly backing: string
+  readonly stateDirectory: string
+  /** Its clones are idmapped so. */
+  readonly ids: IdMaps | undefined
+  /** Who gets its clones may take `nodev` off them. */
+  readonly hideDevices: boolean
 }
 
 /** Each is a connection with its threads. */
@@ -35,12 +53,15 @@ const MAX_CONTAINERS = 256
 const FIRST = 2 ** 32
 
 interface Connection {
-  readonly consumer: Consumer
+  /** By way of a process that lives, as far as is known. */
+  consumer: Consumer
+  readonly ids: IdMaps | undefined
   readonly server: FileServer
   /** What it serves: an empty directory but for the points of its grafts. */
   readonly backing: string
   readonly injected: Set<Injected>
   ended: boolean
+  unwatch: () => void
   close(): Promise<void>
 }
 
@@ -85,14 +106,15 @@ export class ContainerMounts {
     onChange: (change: InsideChange) => void,
   ): Promise<number> {
     const connection = await this.#connect(consumer)
-    const { server, injected } = connection
+    const { server, injected, ids } = connection
     const id = ++this.#last
     const name = `g${id - FIRST}`
     const graft = await server.graftAt(name, backing, subpath, options)
     try {
       const root = server.detached?.root ?? -1
       const { readOnly } = options
-      const mount = await attach(consumer, target, { root, name, readOnly })
+      const tree = { root, name, readOnly, ids }
+      const mount = await byWayOf(connection, (living) => attach(living, target, tree))
       if (connection.ended) throw new VfsError('ESRCH', 'the container ended meanwhile')
       const entry = { id, connection, graft, name, target, onChange, mount }
       injected.add(entry)
@@ -106,9 +128,12 @@ export class ContainerMounts {
 
   /** Takes away the dead mount of an earlier daemon, if it is there. */
   async clear({ consumer, target }: ContainerPlace): Promise<void> {
-    await detach(consumer, target, undefined).catch((error: unknown) => {
+    try {
+      const living = await livingIn(consumer)
+      if (living !== undefined) await detach(living, target, undefined)
+    } catch (error) {
       this.#options.log.debug({ err: error, target }, 'nothing to take out of a container')
-    })
+    }
   }
 
   /** Undefined: it is none of these. Denied first, so that nothing waits for the container. */
@@ -131,24 +156,53 @@ export class ContainerMounts {
     })
   }
 
+  latencies(): TenantLatencies[] {
+    return [...this.#byConnection()].flatMap(([{ server }, entries]) => {
+      const counts = new Map(server.latencies().map((each) => [each.graft, each.counts]))
+      return entries.flatMap(({ id, graft }) => {
+        const counted = counts.get(graft)
+        return counted === undefined ? [] : [{ graft: id, counts: counted }]
+      })
+    })
+  }
+
+  /** As of a tenant's mount; undefined: it is none of these. */
+  holdWrites(id: number, longestMs: number): Promise<boolean> | undefined {
+    const entry = this.#injected.get(id)
+    return entry?.connection.server.holdWrites(entry.graft, longestMs)
+  }
+
+  /** False: it is none of these. */
+  letWrite(id: number): boolean {
+    const entry = this.#injected.get(id)
+    entry?.connection.server.letWrite(entry.graft)
+    return entry !== undefined
+  }
+
   /** What is not seen at its target any more, and why. */
   async drifted(): Promise<ReadonlyMap<number, string>> {
     const found = new Map<number, string>()
-    const connections = new Set([...this.#injected.values()].map(({ connection }) => connection))
-    for (const { consumer, server, injected } of connections) {
+    for (const [{ consumer, server }, entries] of this.#byConnection()) {
       const minor = server.detached?.deviceMinor
       const mounts = await mountsOf(consumer.pid).catch(() => undefined)
       // Whether it still is the process that was meant.
-      if (mounts === undefined || !(await isThere(keyOf(consumer)))) continue
-      for (const { id, name, target } of injected) {
+      if (mounts === undefined || look(consumer) === undefined) continue
+      for (const { id, name, target } of entries) {
         const isIt = (each: { deviceMinor: number | undefined; root: string } | undefined) =>
           each?.deviceMinor === minor && each?.root === `/${name}`
         if (isIt(mountAtEnd(mounts, target))) continue
-        const there = mounts.some(isIt)
-        found.set(id, there ? 'something covers it in there' : 'it was unmounted in there')
+        const there = mounts.filter(isIt)
+        if (there.length === 0) found.set(id, 'it was unmounted in there')
+        else if (there.some(({ mountPoint }) => mountPoint === target))
+          found.set(id, 'something covers it in there')
+        else found.set(id, 'it was moved in there')
       }
     }
     return found
+  }
+
+  #byConnection(): Map<Connection, Injected[]> {
+    return Map.groupBy(this.#injected.values(), ({ connection }) => connection)
   }
 
   /** What is in containers answers ENOTCONN from then on, and is replaced by the next daemon. */
@@ -175,7 +229,14 @@ export class ContainerMounts {
     return made
   }
 
-  async #open(consumer: Consumer, undo: AsyncDisposableStack): Promise<Connection> {
+  async #open(named: Consumer, undo: AsyncDisposableStack): Promise<Connection> {
+    const consumer = await livingIn(named)
+    const identity = consumer && look(consumer)
+    if (consumer === undefined || identity === undefined)
+      throw new VfsError('ESRCH', 'the container has ended')
+    const { ownRoot } = identity
+    const ids = ownRoot ? idMapsFor(identity, this.#options.ids) : undefined
+    if (typeof ids === 'string') throw new VfsError('EADDRNOTAVAIL', ids)
     const folder = path.join(this.#options.directory, keyOf(consumer))
     const backing = path.join(folder, 'root')
     const stateDirectory = path.join(folder, 'compute')
@@ -183,23 +244,46 @@ export class ContainerMounts {
     for (const each of [folder, stateDirectory, backing])
       await mkdir(each, { mode: each === backing ? 0o755 : 0o700 }).catch(ignoreExisting)
     const server = await this.#options.serve(
-      { backing, stateDirectory },
+      { backing, stateDirectory, ids, hideDevices: ownRoot },
       (reason) => this.#lost(connection, reason),
       undo,
     )
     const connection: Connection = {
       consumer,
+      ids,
       server,
       backing,
       injected: new Set(),
       ended: false,
+      unwatch: () => undefined,
       close: async () => {
         await undo.disposeAsync()
         if (connection.ended) await rm(folder, { recursive: true, force: true })
       },
     }
-    undo.defer(watch(consumer, () => this.#ended(connection)))
+    undo.defer(() => connection.unwatch())
+    this.#watch(connection)
     return connection
+  }
+
+  #watch(connection: Connection): void {
+    connection.unwatch = watch(connection.consumer, () => {
+      this.#follow(connection).catch((error: unknown) => {
+        this.#options.log.error({ err: error }, 'a container could not be watched')
+      })
+    })
+  }
+
+  /** A process of it ended: it goes on by way of another, as long as there is one. */
+  async #follow(connection: Connection): Promise<void> {
+    const { mountNamespace } = connection.consumer
+    const next = await livingIn(connection.consumer)
+    // Closed or lost meanwhile.
+    const standing = await this.#connections.get(mountNamespace)?.catch(() => undefined)
+    if (standing !== connection) return
+    if (next === undefined) return this.#ended(connection)
+    connection.consumer = next
+    this.#watch(connection)
   }
 
   #ended(connection: Connection): void {
@@ -236,7 +320,8 @@ export class ContainerMounts {
       if (connection.injected.size === 0) this.#end(connection)
       return
     }
-    await detach(connection.consumer, target, mount).catch((error: unknown) => {
+    const leaving = byWayOf(connection, (living) => detach(living, target, mount))
+    await leaving.catch((error: unknown) => {
       if (errnoOf(error) === 'ESRCH') return
       // Its files are out of reach already.
       this.#options.log.warn({ err: error, target }, 'a mount stays in a container, without files')
@@ -246,6 +331,20 @@ export class ContainerMounts {
   async #ungraft({ server, backing }: Connection, graft: number, name: string): Promise<void> {
     await server.revoke(graft)
     await rmdir(path.join(backing, name)).catch(() => undefined)
+  }
+}
+
+/** A process that ends just now is no reason as long as there is another. */
+async function byWayOf<T>(
+  { consumer }: Connection,
+  enter: (living: Consumer) => Promise<T>,
+): Promise<T> {
+  try {
+    return await enter(consumer)
+  } catch (error) {
+    const other = errnoOf(error) === 'ESRCH' ? await livingIn(consumer) : undefined
+    if (other === undefined) throw error
+    return await enter(other)
   }
 }
 

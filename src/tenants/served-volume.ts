@@ -20,7 +20,7 @@ import { createVirtualFiles } from '../virtual-files/index.ts'
 
 export interface ServedVolumeOptions extends Pick<
   MountOptions,
-  'exclusive' | 'allowOther' | 'listReserved' | 'sharedBacking' | 'threads'
+  'exclusive' | 'allowOther' | 'listReserved' | 'sharedBacking' | 'threads' | 'ids' | 'hideDevices'
 > {
   /** Absolute, without links; checked by the caller. */
   readonly backing: string
@@ -99,6 +99,8 @@ async function mount(
     listReserved: options.listReserved,
     sharedBacking: options.sharedBacking,
     ...(options.threads === undefined ? {} : { threads: options.threads }),
+    ids: options.ids,
+    hideDevices: options.hideDevices,
     reserved: DEFAULT_RESERVED_NAMES,
     handler: async (request, signal) => (await handler.promise)(request, signal),
     onNotice,

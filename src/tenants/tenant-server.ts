@@ -86,6 +86,7 @@ async function start(
     throw new VfsError('ENOTCONN', `${places.mountPoint} was unmounted at once`)
   const containers = new ContainerMounts({
     directory: places.containers,
+    ids: tenant.ids,
     serve: async (own, onEnded, undo) => {
       const options = { ...common, ...own, mountPoint: undefined, exclusive: true, onEnded }
       return (await serveVolume(options, undo)).server
@@ -184,15 +185,17 @@ class Mount implements TenantMount {
   }
 
   latencies(): readonly TenantLatencies[] {
-    return this.#server.latencies()
+    return [...this.#server.latencies(), ...this.#containers.latencies()]
   }
 
   holdWrites(graft: number, longestMs: number): Promise<boolean> {
-    return this.#server.holdWrites(graft, longestMs)
+    return (
+      this.#containers.holdWrites(graft, longestMs) ?? this.#server.holdWrites(graft, longestMs)
+    )
   }
 
   letWrite(graft: number): void {
-    this.#server.letWrite(graft)
+    if (!this.#containers.letWrite(graft)) this.#server.letWrite(graft)
   }
 }
 

@@ -177,10 +177,10 @@ add('requests are bounded, tenant by tenant', async (endpoints) => {
   assert.is((await ask(bolt, '/grants')).status, 200)
 })
 
-test('a container is told by the last id in its cgroup', () => {
+test('a container is told by the outermost id in its cgroup: the engine of the host gave it', () => {
   const [one, other] = ['a'.repeat(64), 'b'.repeat(64)]
   assert.is(containerIn(`0::/machine.slice/libpod-${one}.scope/container\n`), one)
-  assert.is(containerIn(`0::/system.slice/docker-${one}.scope\n1:x:/docker/${other}\n`), other)
+  assert.is(containerIn(`0::/system.slice/docker-${one}.scope/${other}\n`), one)
   assert.is(containerIn('0::/user.slice/session-1.scope\n'), undefined)
   assert.is(containerIn(`0::/${'a'.repeat(65)}\n`), undefined)
 })

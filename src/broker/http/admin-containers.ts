@@ -35,7 +35,10 @@ export function addAdminContainers(app: FastifyInstance, { broker }: Options): v
         target: ____,
         ...wanted
       } = request.body
-      const inside = await placeOf(request.body)
+      const { place: inside, uid } = await placeOf(request.body)
+      const other = broker.whose(uid)
+      if (other !== undefined && other !== tenant)
+        throw new BrokerError('forbidden', `process ${inside.consumer.pid} is another tenant's`)
       // Its grammar is not that of a tenant's paths.
       const asked = toMountRequest({ ...wanted, at: 'inside' })
       const actor = peerOfRequest(request.raw)
@@ -62,7 +65,7 @@ export function addAdminContainers(app: FastifyInstance, { broker }: Options): v
     async (request, reply) => {
       const { tenant, force = false, waitMs = 0 } = request.body
       const options = { force, waitMs, signal: closing(reply) }
-      const place = await placeOf(request.body)
+      const { place } = await placeOf(request.body)
       const actor = peerOfRequest(request.raw)
       const gone = await broker.unmountInside(tenant, place, options, actor)
       return gone === undefined ? {} : { unmounted: grantView(gone) }
@@ -75,10 +78,14 @@ async function placeOf({
   startTicks,
   container,
   target,
-}: schemas.Body<typeof schemas.UnmountInsideBody>): Promise<ContainerPlace> {
+}: schemas.Body<typeof schemas.UnmountInsideBody>): Promise<{
+  readonly place: ContainerPlace
+  /** Of the process, on the host. */
+  readonly uid: number
+}> {
   const fault = faultOfTarget(target)
   if (fault !== undefined) throw new BrokerError('bad-path', `"target": ${fault}`)
   const identified = await identify(pid, { container, startTicks })
   if ('fault' in identified) throw new BrokerError('container-gone', identified.fault)
-  return { consumer: identified.consumer, target }
+  return { place: { consumer: identified.consumer, target }, uid: identified.uid }
 }
