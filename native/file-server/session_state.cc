@@ -22,13 +22,11 @@ class Writer {
   template <class T>
     requires(std::is_arithmetic_v<T> || std::is_enum_v<T>)
   void operator()(const T& value) {
-    const auto* start = reinterpret_cast<const std::byte*>(&value);
-    bytes.insert(bytes.end(), start, start + sizeof value);
+    append(&value, sizeof value);
   }
   void block(const void* data, size_t size) {
     (*this)(uint64_t{size});
-    const auto* start = static_cast<const std::byte*>(data);
-    bytes.insert(bytes.end(), start, start + size);
+    append(data, size);
   }
   void operator()(const std::string& text) { block(text.data(), text.size()); }
   void operator()(const std::vector<std::byte>& data) { block(data.data(), data.size()); }
@@ -39,6 +37,14 @@ class Writer {
   }
 
   std::vector<std::byte> bytes;
+
+ private:
+  void append(const void* data, size_t size) {
+    if (size == 0) return;
+    const size_t end = bytes.size();
+    bytes.resize(end + size);
+    std::memcpy(bytes.data() + end, data, size);
+  }
 };
 
 class Reader {
