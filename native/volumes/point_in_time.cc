@@ -56,7 +56,11 @@ class Frozen {
       late_ = true;
       ::ioctl(mount_, FITHAW, 0);
     });
-    if (::ioctl(mount, FIFREEZE, 0) == 0) return;
+    if (::ioctl(mount, FIFREEZE, 0) == 0) {
+      // It was called off while the filesystem was on its way to be frozen: thawing came too early.
+      if (late_) ::ioctl(mount, FITHAW, 0);
+      return;
+    }
     const int error = errno;
     end();
     fail("writers cannot be held", error);
