@@ -88,10 +88,12 @@ std::string close_it(Side& side, const Operation& op) {
   return said;
 }
 std::string read_it(Side& side, const Operation& op) {
-  const Span span(file(side, op), op);
+  const int fd = file(side, op);
+  const Span span(fd, op);
   Buffer buffer(span.length);
-  const ssize_t got = op.choice % 2 ? ::read(file(side, op), buffer.data(), span.length)
-                                    : ::pread(file(side, op), buffer.data(), span.length, span.offset);
+  const bool at_position = op.choice % 2 && !is_direct(fd);
+  const ssize_t got = at_position ? ::read(fd, buffer.data(), span.length)
+                                  : ::pread(fd, buffer.data(), span.length, span.offset);
   return with_bytes(got, buffer.data());
 }
 std::string write_it(Side& side, const Operation& op) {
