@@ -94,13 +94,8 @@ export class GrantBroker {
       onInside: (id, change) => void this.#insideChanged(id, change),
     }
     this.#sampler = new Sampler(this.#context)
-    let busy = false
     this.#tidying = setInterval(() => {
-      if (busy) return
-      busy = true
-      tidy(this.#context)
-        .catch((error: unknown) => log.error({ err: error }, 'tidying up'))
-        .finally(() => (busy = false))
+      tidy(this.#context).catch((error: unknown) => log.error({ err: error }, 'tidying up'))
     }, TIDY_EVERY_MS)
     this.#tidying.unref()
   }

@@ -45,6 +45,8 @@ export async function restore(context: Context, served: ServedTenant): Promise<R
 
 /** Tidying would do the same beside it. */
 const restoring = new WeakSet<ServedTenant>()
+/** So that a round goes on with the others while one of an earlier round is still at it. */
+const tidying = new WeakSet<ServedTenant>()
 
 async function restoreAll(context: Context, served: ServedTenant): Promise<Reconciliation> {
   const report = new Report()
@@ -62,18 +64,26 @@ async function restoreAll(context: Context, served: ServedTenant): Promise<Recon
   return report.done()
 }
 
-/** After a change of policies or volumes. */
+/** After a change of policies or volumes. Tenants beside each other, as one can make its own part take long. */
 export async function reevaluate(context: Context): Promise<Reconciliation> {
   const report = new Report()
-  for (const served of context.tenants.values()) await settleTerms(context, served, report)
+  await Promise.all(
+    [...context.tenants.values()].map((served) => settleTerms(context, served, report)),
+  )
   return report.done()
 }
 
 /** Intents that could not be carried out, and grants whose backing was away. */
 export async function tidy(context: Context): Promise<Reconciliation> {
   const report = new Report()
-  for (const served of context.tenants.values()) {
-    if (restoring.has(served)) continue
+  await Promise.all([...context.tenants.values()].map((served) => tidyOne(context, served, report)))
+  return report.done()
+}
+
+async function tidyOne(context: Context, served: ServedTenant, report: Report): Promise<void> {
+  if (restoring.has(served) || tidying.has(served)) return
+  tidying.add(served)
+  try {
     await settleDrift(context, served, report)
     const idle = context.table.of(served.tenant.name).filter(({ work }) => work === undefined)
     await settleIntents(context, idle, report)
@@ -83,8 +93,9 @@ export async function tidy(context: Context): Promise<Reconciliation> {
     for (const entry of idle)
       if (entry.state === 'active' && entry.graft === undefined && entry.parent !== undefined)
         await remount(context, served, entry, report)
+  } finally {
+    tidying.delete(served)
   }
-  return report.done()
 }
 
 /** Mounts inside containers, which whoever is root in there may unmount or cover. Told once each way. */

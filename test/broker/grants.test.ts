@@ -290,6 +290,38 @@ test("another tenant's grant is none", async ({ world }) => {
   assert.equal(broker.grants('bolt'), [])
 })
 
+test('a tenant whose revocations hang delays those of nobody else', async ({ world }) => {
+  const { broker, acme, by } = world
+  const bolt = await world.tenant('bolt', 200_000)
+  const takeAway = [
+    () => world.configure([]),
+    () => broker.drain('data', true, nobody),
+    () => broker.tidy(),
+  ]
+  for (const [n, take] of takeAway.entries()) {
+    await world.configure()
+    broker.undrain('data', nobody)
+    for (const at of Array.from({ length: 10 }, (_, i) => `${n}-${i}`))
+      await broker.mount('acme', asks(at), by)
+    await broker.mount('bolt', asks('b'), by)
+    if (n === 2) {
+      // What could not be revoked before is left to the next round.
+      acme.fail(...Array(10).fill('EIO' as const))
+      bolt.fail('EIO')
+      await world.configure([])
+    }
+    const held = Promise.withResolvers<void>()
+    acme.hold = held.promise
+    const done = take()
+    for (let tries = 0; tries < 100 && bolt.paths.length > 0; tries += 1) await sleep(10)
+    assert.equal(bolt.paths, [], `way ${n}`)
+    acme.hold = undefined
+    held.resolve()
+    await done
+    assert.equal(acme.paths, [], `way ${n}`)
+  }
+})
+
 test('choices reserve what they promise', async ({ world }) => {
   const { broker, by } = world
   const [volume] = broker.volumes()
