@@ -193,6 +193,37 @@ test('the audit is only added to', () => {
   store.close()
 })
 
+test('a tenant that fills the audit pushes out its own entries, and those of nobody else', () => {
+  const store = new Store(file)
+  store.audit.append({ ...entry, tenant: 'bolt' }, 1)
+  store.audit.append({ ...entry, tenant: 'acme', reason: 'the first' }, 2)
+  const plain = new DatabaseSync(file)
+  const add = (entries: number): void =>
+    plain.exec(`INSERT INTO audit (at_ms, action, outcome, tenant)
+      WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${entries})
+      SELECT 3, 'mount', 'refused', 'acme' FROM n`)
+  const floor = (id: number): void =>
+    plain.exec(`INSERT OR REPLACE INTO audit_floors VALUES ('acme', ${id})`)
+  assert.throws(() => floor(2), 'append-only')
+  add(260_000)
+  plain.close()
+  store.close()
+  const again = new Store(file)
+  again.audit.append({ ...entry, tenant: 'acme', reason: 'the last' }, 4)
+  const count = new DatabaseSync(file)
+  assert.equal(
+    { ...count.prepare("SELECT count(*) AS n FROM audit WHERE tenant = 'acme'").get() },
+    { n: 250_000 },
+  )
+  assert.is(again.audit.list({ limit: 1 })[0]?.reason, 'the last')
+  assert.is(again.audit.list({ limit: 10, tenant: 'bolt' }).length, 1)
+  // What is left may not go.
+  assert.throws(() => count.exec("DELETE FROM audit WHERE tenant = 'acme'"), 'append-only')
+  assert.throws(() => count.exec('UPDATE audit_floors SET id = 1000000'), 'append-only')
+  count.close()
+  again.close()
+})
+
 test('idempotency keys are bounded, and end', () => {
   const store = new Store(file)
   const answer = { fingerprint: 'f', status: 201, body: '{}' }

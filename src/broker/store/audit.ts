@@ -55,8 +55,10 @@ export interface AuditQuery {
   readonly limit: number
 }
 
-/** The number in the trigger of the table. */
+/** The numbers in the triggers of the tables: of all, and of one tenant, which else could push out what is
+ * kept of the others. */
 const KEPT = 1_000_000
+const KEPT_OF_TENANT = 250_000
 /** Between two looks for what is beyond the bound. */
 const PRUNE_EVERY = 10_000
 /** A reason can hold what a tenant sent. */
@@ -65,6 +67,8 @@ const MAX_TEXT = 1_000
 export class Audit {
   readonly #connection: Connection
   #sincePrune = 0
+  /** How many each tenant has, as far as it was looked at. */
+  readonly #counts = new Map<string, number>()
 
   constructor(connection: Connection) {
     this.#connection = connection
@@ -84,9 +88,32 @@ export class Audit {
       entry.subject?.slice(0, MAX_TEXT) ?? null,
       entry.reason?.slice(0, MAX_TEXT) ?? null,
     )
+    if (entry.tenant !== undefined) this.#count(entry.tenant)
     if (++this.#sincePrune < PRUNE_EVERY) return
     this.#sincePrune = 0
     this.#connection.run('DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?', KEPT)
+  }
+
+  #count(tenant: string): void {
+    const known = this.#counts.get(tenant)
+    const count = known === undefined ? this.#stored(tenant) : known + 1
+    this.#counts.set(tenant, count)
+    if (count < KEPT_OF_TENANT + PRUNE_EVERY) return
+    this.#counts.delete(tenant)
+    const oldest = this.#connection.get(
+      'SELECT id FROM audit WHERE tenant = ? ORDER BY id DESC LIMIT 1 OFFSET ?',
+      tenant,
+      KEPT_OF_TENANT,
+    )
+    if (oldest === undefined) return // fewer than was counted: some went with the oldest of all
+    const floor = Number(oldest['id'])
+    this.#connection.run('INSERT OR REPLACE INTO audit_floors VALUES (?, ?)', tenant, floor)
+    this.#connection.run('DELETE FROM audit WHERE tenant = ? AND id <= ?', tenant, floor)
+  }
+
+  #stored(tenant: string): number {
+    const row = this.#connection.get('SELECT count(*) AS n FROM audit WHERE tenant = ?', tenant)
+    return Number(row?.['n'] ?? 0)
   }
 
   /** Newest first. */

@@ -88,4 +88,18 @@ export const MIGRATIONS: readonly string[] = [
      keep_data INTEGER NOT NULL,
      record TEXT NOT NULL
    ) STRICT;`,
+
+  // Up to which entry a tenant's own may go as well: a tenant that asks without end pushes out what was
+  // kept of itself, and of nobody else.
+  `CREATE TABLE audit_floors (tenant TEXT PRIMARY KEY, id INTEGER NOT NULL) STRICT;
+   CREATE TRIGGER audit_floor_leaves_enough BEFORE INSERT ON audit_floors
+     WHEN (SELECT count(*) FROM audit WHERE tenant = NEW.tenant AND id > NEW.id) < 250000
+     BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;
+   CREATE TRIGGER audit_floor_is_set_anew BEFORE UPDATE ON audit_floors
+     BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;
+   DROP TRIGGER audit_is_never_removed;
+   CREATE TRIGGER audit_is_never_removed BEFORE DELETE ON audit
+     WHEN OLD.id > (SELECT seq FROM sqlite_sequence WHERE name = 'audit') - 1000000
+       AND OLD.id > coalesce((SELECT id FROM audit_floors WHERE tenant = OLD.tenant), 0)
+     BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;`,
 ]
