@@ -7,7 +7,7 @@ import { NOBODY, record, served, type Context, type ServedTenant } from './conte
 import { Deadlines } from './deadlines.ts'
 import { Events } from './events.ts'
 import { GrantTable, type Entry } from './grant-table.ts'
-import type { Holder } from './holders.ts'
+import { HolderLooks, type Holder } from './holders.ts'
 import {
   hasImage,
   provideAlone,
@@ -89,6 +89,7 @@ export class GrantBroker {
       snapshotFolder: path.join(directories.state, 'snapshots'),
       policies: new Policies(store.catalog),
       events: new Events(),
+      holderLooks: new HolderLooks(),
       tenants: new Map(),
       onTerms: (id, expiresAtMs) => this.#deadlines.set(id, expiresAtMs),
       onInside: (id, change) => void this.#insideChanged(id, change),

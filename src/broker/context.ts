@@ -5,6 +5,7 @@ import { BrokerError } from './broker-error.ts'
 import type { Events } from './events.ts'
 import type { GrantTable } from './grant-table.ts'
 import type { Policies } from './policies.ts'
+import type { HolderLooks } from './holders.ts'
 import type { InsideChange, TenantMount } from './ports.ts'
 import type { Images } from './storage/images.ts'
 import type { Actor, AuditEntry } from './store/audit.ts'
@@ -28,6 +29,7 @@ export interface Context {
   readonly snapshotFolder: string
   readonly policies: Policies
   readonly events: Events
+  readonly holderLooks: HolderLooks
   readonly log: Logger
   /** Those whose mount answers. */
   readonly tenants: Map<string, ServedTenant>

@@ -4,6 +4,7 @@
  * this very process serves. In every mount namespace the same mount has another number.
  */
 import { readdir, readFile, readlink } from 'node:fs/promises'
+import { Turns } from '../turns.ts'
 import { isWithin } from './paths.ts'
 
 export interface Holder {
@@ -39,6 +40,23 @@ export async function findHolders(query: HolderQuery): Promise<Holder[]> {
     await search.process(pid).catch(() => undefined) // it is gone, or not ours to see
   }
   return search.found
+}
+
+/** A look goes through all processes of the machine: of a tenant one at a time, and who asks for the same
+ * meanwhile has the same answer. */
+export class HolderLooks {
+  readonly #turns = new Turns<string>()
+  readonly #underWay = new Map<string, Promise<Holder[]>>()
+
+  of(tenant: string, grant: string, query: HolderQuery): Promise<Holder[]> {
+    const known = this.#underWay.get(grant)
+    if (known !== undefined) return known
+    const look = this.#turns
+      .take(tenant, () => findHolders(query))
+      .finally(() => this.#underWay.delete(grant))
+    this.#underWay.set(grant, look)
+    return look
+  }
 }
 
 class Search {

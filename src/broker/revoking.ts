@@ -5,7 +5,7 @@ import { BrokerError, fromGraftError } from './broker-error.ts'
 import { record, type Context } from './context.ts'
 import type { EventType } from './events.ts'
 import { withNested, type Entry } from './grant-table.ts'
-import { findHolders, type Holder } from './holders.ts'
+import type { Holder } from './holders.ts'
 import type { Actor, AuditAction } from './store/audit.ts'
 import type { Grant } from './types.ts'
 
@@ -172,7 +172,8 @@ export async function holdersOf(context: Context, { grant, graft }: Entry): Prom
   const { first, count } = tenant.ids
   const own = { deviceMinor: mount.deviceMinor, at: grant.at }
   const place = mount.grafts().find((each) => each.graft === graft)
-  const holders = await findHolders(grant.inside === undefined ? own : (place ?? own))
+  const query = grant.inside === undefined ? own : (place ?? own)
+  const holders = await context.holderLooks.of(grant.tenant, grant.id, query)
   return holders.map((each) =>
     each.uid >= first && each.uid < first + count ? each : { ...each, command: '(not yours)' },
   )

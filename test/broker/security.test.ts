@@ -1,9 +1,11 @@
 /** Two tenants and a third user on one machine, against each other over real sockets; and bytes that no
  * client should send. Needs root, to be other users. */
+import { statSync } from 'node:fs'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { Rate } from '../../src/broker/http/rate.ts'
 import { containerIn } from '../../src/containers/consumer.ts'
 import { ACME, BOLT, Endpoints, OTHER } from '../support/endpoints.ts'
 import { ask, askAs, asksAs, raw } from '../support/unix-http.ts'
@@ -113,6 +115,18 @@ add('what one may have says nothing to the other', async (endpoints) => {
   assert.not.match(chosen.text, /secret|data"/)
 })
 
+test('sockets are as open as they should be, whatever the umask says', async () => {
+  const before = process.umask(0o077)
+  try {
+    await using endpoints = await Endpoints.create()
+    assert.is(statSync(endpoints.socket('acme')).mode & 0o777, 0o666)
+    assert.is(statSync(endpoints.admin).mode & 0o777, 0o600)
+    assert.is(process.umask(), 0o077)
+  } finally {
+    process.umask(before)
+  }
+})
+
 add('bytes that are no request', async (endpoints) => {
   const acme = endpoints.socket('acme')
   for (const bytes of [
@@ -175,6 +189,65 @@ add('requests are bounded, tenant by tenant', async (endpoints) => {
   const answers = await raw(acme, pipelined + last)
   assert.match(answers, /429 too|429 Too/i)
   assert.is((await ask(bolt, '/grants')).status, 200)
+})
+
+test('bodies are paid for by their size', () => {
+  const rate = new Rate()
+  const taken = (bytes: number, nowMs: number): number => {
+    for (let requests = 0; ; requests += 1)
+      try {
+        rate.take('acme', bytes, nowMs)
+      } catch {
+        return requests
+      }
+  }
+  assert.is(taken(48 * 1024, 0), 250)
+  assert.is(taken(0, 1_000), 500)
+  // One that is larger than what is left is let in, and waited for afterwards.
+  assert.is(taken(1_600 * 1024, 1_100), 1)
+  assert.is(taken(0, 1_150), 0)
+  assert.is(taken(0, 1_300), 49)
+  rate.take('bolt', 0, 1_300)
+})
+
+add(
+  'a body counts before it is read, and for the most where its size is not told',
+  async (endpoints) => {
+    const [acme, bolt] = [endpoints.socket('acme'), endpoints.socket('bolt')]
+    const head = 'Host: x\r\nContent-Type: application/json\r\n'
+    const chunked = `POST /mount HTTP/1.1\r\n${head}Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n`
+    const last = 'GET /grants HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+    assert.match(await raw(acme, chunked.repeat(3_000) + last), /"code":"too-many-requests"/)
+    const large = `POST /compute HTTP/1.1\r\n${head}Content-Length: 2500000\r\n\r\n{`
+    let status = 200
+    // What it owes is paid within three seconds.
+    for (let round = 0; status !== 429 && round < 10; round += 1) {
+      const open = Array.from({ length: 14 }, () => connect(bolt))
+      for (const socket of open) socket.write(large)
+      for (let tries = 0; status !== 429 && tries < 20; tries += 1)
+        status = (await ask(bolt, '/grants')).status
+      for (const socket of open) socket.destroy()
+    }
+    assert.is(status, 429)
+  },
+)
+
+add('a computation has its place before its body is read', async (endpoints) => {
+  const acme = endpoints.socket('acme')
+  const head = 'POST /compute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n'
+  const slow = Array.from({ length: 16 }, () => connect(acme))
+  for (const socket of slow) socket.write(`${head}Content-Length: 100\r\n\r\n{`)
+  const compute = () => ask(acme, '/compute', { body: { directory: '', program: 'x' } })
+  const comesTo = async (status: number): Promise<void> => {
+    for (let tries = 0; (await compute()).status !== status; tries += 1) {
+      assert.ok(tries < 200, `it never came to ${status}`)
+      await sleep(10)
+    }
+  }
+  await comesTo(429)
+  assert.is((await ask(acme, '/grants')).status, 200)
+  for (const socket of slow) socket.destroy()
+  await comesTo(200)
 })
 
 test('a container is told by the outermost id in its cgroup: the engine of the host gave it', () => {

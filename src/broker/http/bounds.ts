@@ -13,10 +13,12 @@ export const HTTP_BOUNDS = {
   requestsPerSocket: 10_000, // afterwards it connects again, and is identified again
   ratePerSecond: 500, // of a tenant; far above what a container asks, far below what hurts others
   burst: 1_000,
+  bytesPerToken: 16 * 1024, // 8 MiB of bodies a second: parsing them takes a few percent of one core
   eventClients: 32, // of a tenant
   eventBacklogBytes: 64 * 1024, // a listener that does not read is cut off, and lists anew
   eventBeatMs: 15_000, // so that a client and proxies know that it lives
-  computations: 16, // of a tenant at a time; each holds a folder and a place in the scheduler's queue
+  computations: 16, // of a tenant at a time; each holds its body, a folder, and a place in the queue
+  unmounts: 64, // of a tenant at a time; each may wait, and looks again and again meanwhile
   waitMs: 300_000, // for what is in use to be closed
   auditPage: 1_000,
 } as const

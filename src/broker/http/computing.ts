@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, type ReadStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
+import type { ServerResponse } from 'node:http'
 import path from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { errnoOf, VfsError } from '../../errors.ts'
@@ -10,6 +11,7 @@ import { BrokerError, type ProblemCode } from '../broker-error.ts'
 import { faultOfSubpath } from '../paths.ts'
 import type { TenantCompute } from '../ports.ts'
 import { HTTP_BOUNDS } from './bounds.ts'
+import { UnderWay } from './under-way.ts'
 
 export interface Computation {
   /** Relative to the tenant's mount, '' is all of it. */
@@ -40,21 +42,30 @@ const TYPES: Readonly<Record<string, string>> = {
 const MAX_LOG_BYTES = 4 * 1024
 
 export class Computing {
-  readonly #underWay = new Map<string, number>()
+  readonly #underWay = new UnderWay(HTTP_BOUNDS.computations, 'computations')
+  /** Of those whose body is still to come. */
+  readonly #entered = new WeakMap<ServerResponse, () => void>()
 
-  /** `take` sends it; the files are gone afterwards. */
+  /** Takes a place, which goes with the end of the run, or of a request that comes to none. */
+  enter(tenant: string, response: ServerResponse): void {
+    const leave = this.#underWay.enter(tenant)
+    this.#entered.set(response, leave)
+    response.once('close', () => {
+      if (this.#entered.delete(response)) leave()
+    })
+  }
+
+  /** Of a request that has entered. `take` sends it; the files are gone afterwards. */
   async run<T>(
-    tenant: string,
+    response: ServerResponse,
     compute: TenantCompute,
     computation: Computation,
     principal: Principal,
     signal: AbortSignal,
     take: (result: ComputedResult) => Promise<T>,
   ): Promise<T> {
-    const running = this.#underWay.get(tenant) ?? 0
-    if (running >= HTTP_BOUNDS.computations)
-      throw new BrokerError('too-many-requests', 'there are too many computations under way')
-    this.#underWay.set(tenant, running + 1)
+    const leave = this.#entered.get(response)
+    this.#entered.delete(response)
     let folder: string | undefined
     try {
       const fault = faultOfSubpath(computation.directory)
@@ -62,9 +73,7 @@ export class Computing {
       folder = await mkdtemp(path.join(compute.scratchDirectory, 'request-'))
       return await take(await evaluate(compute, computation, principal, folder, signal))
     } finally {
-      const left = (this.#underWay.get(tenant) ?? 1) - 1
-      if (left === 0) this.#underWay.delete(tenant)
-      else this.#underWay.set(tenant, left)
+      leave?.()
       if (folder !== undefined) await rm(folder, { recursive: true, force: true })
     }
   }

@@ -16,6 +16,7 @@ import type { Peer } from './peer.ts'
 import { toProblem } from './problem.ts'
 import { Rate } from './rate.ts'
 import * as schemas from './schemas.ts'
+import { UnderWay } from './under-way.ts'
 import { dryRunView, grantView, tenantVolumeView, toMountRequest } from './views.ts'
 
 export interface TenantApi {
@@ -41,7 +42,9 @@ export async function createTenantApi(options: TenantApiOptions): Promise<Tenant
   })
   const streams = new EventStreams(broker.events)
   const rate = new Rate()
-  app.addHook('onRequest', async (request) => rate.take(options.tenantOf(request.raw)))
+  app.addHook('onRequest', async (request) =>
+    rate.take(options.tenantOf(request.raw), bodyBytes(request)),
+  )
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none'
     options.onRequest(route, reply.statusCode, reply.elapsedTime)
@@ -52,6 +55,13 @@ export async function createTenantApi(options: TenantApiOptions): Promise<Tenant
   addCompute(app, options)
   await app.ready()
   return { app, streams, rate }
+}
+
+/** As the request says; the most that it may be if it does not. */
+function bodyBytes({ raw: { headers }, routeOptions }: FastifyRequest): number {
+  const most = routeOptions.bodyLimit ?? HTTP_BOUNDS.bodyBytes
+  const told = headers['transfer-encoding'] === undefined
+  return told ? Math.min(Number(headers['content-length'] ?? 0), most) : most
 }
 
 function addVolumes(app: FastifyInstance, { broker, tenantOf }: TenantApiOptions): void {
@@ -89,6 +99,7 @@ function addVolumes(app: FastifyInstance, { broker, tenantOf }: TenantApiOptions
 
 function addGrants(app: FastifyInstance, { broker, tenantOf }: TenantApiOptions): void {
   const idempotency = new Idempotency(broker.store.keys)
+  const unmounts = new UnderWay(HTTP_BOUNDS.unmounts, 'unmounts')
   app.get(
     '/grants',
     {
@@ -135,9 +146,14 @@ function addGrants(app: FastifyInstance, { broker, tenantOf }: TenantApiOptions)
       const tenant = tenantOf(request.raw)
       const peer = peerOfRequest(request.raw)
       const { body } = request
-      return await idempotency.once(tenant, request, reply, () =>
-        unmount(broker, tenant, body, peer, closing(reply)),
-      )
+      const leave = unmounts.enter(tenant)
+      try {
+        return await idempotency.once(tenant, request, reply, () =>
+          unmount(broker, tenant, body, peer, closing(reply)),
+        )
+      } finally {
+        leave()
+      }
     },
   )
 }
@@ -194,6 +210,8 @@ function addCompute(app: FastifyInstance, { broker, tenantOf, computeOf }: Tenan
     '/compute',
     {
       bodyLimit: HTTP_BOUNDS.computeBodyBytes,
+      // Before its body is read.
+      onRequest: async (request, reply) => computing.enter(tenantOf(request.raw), reply.raw),
       schema: {
         operationId: 'compute',
         summary: 'Runs a program over a directory of the mount; its result is the answer',
@@ -215,7 +233,7 @@ function addCompute(app: FastifyInstance, { broker, tenantOf, computeOf }: Tenan
       const audit = (outcome: 'done' | 'failed', reason?: string): void =>
         broker.record({ ...peer, action: 'compute', outcome, tenant, subject: directory, reason })
       try {
-        await computing.run(tenant, compute, computation, peer, signal, async (computed) => {
+        await computing.run(reply.raw, compute, computation, peer, signal, async (computed) => {
           audit('done')
           const { etag, contentType, sizeBytes } = computed
           reply.hijack()
