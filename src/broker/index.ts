@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import path from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import { makeDirectories } from '../config/directories.ts'
-import { adminSocket, tenantEndpoint } from '../config/paths.ts'
+import { adminSocket, API_SOCKET, tenantEndpoint } from '../config/paths.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { GrantBroker } from './broker.ts'
 import { NOBODY } from './context.ts'
@@ -39,7 +39,6 @@ export interface BrokerOptions {
 }
 
 export const DATABASE = 'broker.db'
-export const API_SOCKET = 'api.sock'
 
 /** One entry in the audit a minute for each outsider. */
 const OUTSIDER_EVERY_MS = 60_000

@@ -4,6 +4,7 @@ import path from 'node:path'
 import Table from 'cli-table3'
 import { type Grant, InsituClient, ProblemError } from '../broker/client.ts'
 import {
+  API_SOCKET,
   adminSocket,
   currentEnvironment,
   runtimeDirectory,
@@ -28,10 +29,10 @@ export function adminClient(): InsituClient {
 export async function tenantClient(name: string | undefined): Promise<InsituClient> {
   const runtime = runtimeDirectory(currentEnvironment())
   if (name !== undefined)
-    return new InsituClient(path.join(tenantEndpoint(runtime, name), 'api.sock'))
-  const inContainer = path.join(runtime, 'api.sock')
+    return new InsituClient(path.join(tenantEndpoint(runtime, name), API_SOCKET))
+  const inContainer = path.join(runtime, API_SOCKET)
   if (await reaches(inContainer)) return new InsituClient(inContainer)
-  return new InsituClient(path.join(tenantEndpoint(runtime, await onlyTenant()), 'api.sock'))
+  return new InsituClient(path.join(tenantEndpoint(runtime, await onlyTenant()), API_SOCKET))
 }
 
 export async function onlyTenant(): Promise<string> {

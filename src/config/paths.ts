@@ -54,7 +54,9 @@ export function adminSocket(runtimeDirectory: string): string {
   return path.join(runtimeDirectory, 'admin.sock')
 }
 
-/** Bind-mounted into the tenant's containers; holds `api.sock`. */
+export const API_SOCKET = 'api.sock'
+
+/** Bind-mounted into the tenant's containers; holds the socket. */
 export function tenantEndpoint(runtimeDirectory: string, tenant: string): string {
   return path.join(runtimeDirectory, 'tenants', tenant)
 }

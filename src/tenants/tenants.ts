@@ -4,9 +4,11 @@
  * whole, one that was being removed is removed.
  */
 import { rm, rmdir, stat } from 'node:fs/promises'
+import path from 'node:path'
 import type { TenantAdministration, TenantReport } from '../broker/ports.ts'
 import type { Tenant } from '../broker/types.ts'
 import type { ComputeLimits } from '../config/limits.ts'
+import { API_SOCKET } from '../config/paths.ts'
 import { errnoOf, VfsError } from '../errors.ts'
 import type { Statistics } from '../file-server/types.ts'
 import type { RunLimits } from '../sandbox/types.ts'
@@ -164,7 +166,9 @@ export class Tenants implements TenantAdministration {
     const { directories } = this.#options
     const places = tenantPlaces(directories, name, { home: undefined, mountPoint: undefined })
     await recoverDeadMount(places.mountPoint)
-    await rm(places.endpoint, { recursive: true, force: true })
+    // Not with what else is in it: the tenant's containers have that directory, and could lead us elsewhere.
+    await rm(path.join(places.endpoint, API_SOCKET), { force: true })
+    await rmdir(places.endpoint).catch(ignoreMissing)
     // Only if nothing is mounted there and nothing in it.
     await rmdir(places.runtime).catch(ignoreMissing)
     await rm(places.scratch, { recursive: true, force: true })

@@ -2,7 +2,7 @@
  * Who may connect is decided before anything of a connection is read: at a Unix socket by the kernel's
  * word, at HTTPS by the certificate. All endpoints of one kind share one application.
  */
-import { chmod, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import {
   createServer,
   type IncomingMessage,
@@ -131,12 +131,15 @@ export async function listen(options: EndpointOptions): Promise<() => Promise<vo
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
+    // By the umask, as a chmod would follow what a container's root put there instead. The socket is made
+    // before `listen` returns, so nothing else is made by it.
+    const umask = process.umask(0o777 & ~options.mode)
     server.listen(socket, () => {
       server.off('error', reject)
       resolve()
     })
+    process.umask(umask)
   })
-  await chmod(socket, options.mode)
   server.unref()
   return async () => {
     const closed = new Promise((resolve) => server.close(resolve))
