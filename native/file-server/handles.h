@@ -80,6 +80,7 @@ class HandleTable {
     auto& shard = shard_of(number);
     const std::lock_guard lock(shard.mutex);
     shard.handles.emplace(number, Entry{std::move(handle), uid});
+    ++size_;
     return number;
   }
   std::shared_ptr<Handle> find(uint64_t number) {
@@ -94,6 +95,7 @@ class HandleTable {
     auto node = shard.handles.extract(number);
     if (node.empty()) return nullptr;
     OpenCounts::of_process().remove(node.mapped().uid);
+    --size_;
     return std::move(node.mapped().handle);
   }
   template <class Predicate>
@@ -107,6 +109,7 @@ class HandleTable {
           continue;
         }
         OpenCounts::of_process().remove(entry->second.uid);
+        --size_;
         removed.push_back(std::move(entry->second.handle));
         entry = shard.handles.erase(entry);
       }
@@ -127,6 +130,7 @@ class HandleTable {
     auto& shard = shard_of(number);
     const std::lock_guard lock(shard.mutex);
     shard.handles.emplace(number, Entry{std::move(handle), uid});
+    ++size_;
   }
   uint64_t last() const { return last_; }
   void restore_last(uint64_t last) { last_ = last; }
@@ -134,17 +138,11 @@ class HandleTable {
     for (auto& shard : shards_) {
       const std::lock_guard lock(shard.mutex);
       for (const auto& [number, entry] : shard.handles) OpenCounts::of_process().remove(entry.uid);
+      size_ -= shard.handles.size();
       shard.handles.clear();
     }
   }
-  size_t size() {
-    size_t total = 0;
-    for (auto& shard : shards_) {
-      const std::lock_guard lock(shard.mutex);
-      total += shard.handles.size();
-    }
-    return total;
-  }
+  size_t size() const { return size_; }
 
  private:
   struct Entry {
@@ -158,6 +156,7 @@ class HandleTable {
   Shard& shard_of(uint64_t number) { return shards_[number % shards_.size()]; }
 
   std::atomic<uint64_t> last_ = 0;
+  std::atomic<size_t> size_ = 0;
   std::array<Shard, 16> shards_;
 };
 

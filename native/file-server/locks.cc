@@ -90,7 +90,7 @@ Locks::DescriptionPtr Locks::find(const Owner& owner) {
 
 Locks::DescriptionPtr Locks::find_or_open(const Owner& owner, bool to_write, int& error) {
   if (auto found = find(owner)) return found;
-  if (OpenCounts::of_process().full(owner.uid)) {
+  if (OpenCounts::of_process().full(owner.uid, 0)) {
     error = ENOLCK;
     return nullptr;
   }

@@ -283,7 +283,7 @@ void Session::dispatch(Request& request) {
 
   const bool opens = request.opcode() == FUSE_OPEN || request.opcode() == FUSE_OPENDIR ||
                      request.opcode() == FUSE_CREATE || request.opcode() == FUSE_TMPFILE;
-  if (opens && OpenCounts::of_process().full(request.caller().uid))
+  if (opens && OpenCounts::of_process().full(request.caller().uid, files_.size() + directories_.size()))
     return void(request.reply_error(ENFILE));
   const bool about_node = request.opcode() != FUSE_FORGET &&
                           request.opcode() != FUSE_BATCH_FORGET &&

@@ -48,12 +48,18 @@ export class ServeWorld {
     return path.join(this.runtime, 'homes', tenant)
   }
 
-  /** Resolves once it says that it serves. */
-  async serve(env: Readonly<Record<string, string>> = {}): Promise<Served> {
-    const child = spawn(INSITU, ['serve', '--config', this.file, '--log-level', 'debug'], {
-      env: { ...process.env, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
+  /** Resolves once it says that it serves. `descriptors`: the limit that it begins with. */
+  async serve(env: Readonly<Record<string, string>> = {}, descriptors?: number): Promise<Served> {
+    const limit = descriptors === undefined ? [] : ['prlimit', `--nofile=${descriptors}`]
+    const [command, ...args] = [...limit, INSITU] as const
+    const child = spawn(
+      command,
+      [...args, 'serve', '--config', this.file, '--log-level', 'debug'],
+      {
+        env: { ...process.env, ...env },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    )
     this.#children.add(child)
     let log = ''
     child.stderr.on('data', (data: Buffer) => (log += data.toString()))
