@@ -74,6 +74,12 @@ class InputSession {
   bool is_covered(int fd) const;
   bool is_too_recent(const Attributes& attributes) const;
   Validation check(int directory, const Identity& identity, Look look, WriterRegistry* registry);
+  // A directory on the way to an input, and who may search it: results are no more open than that.
+  struct Way {
+    std::string path;
+    Attributes attributes;
+  };
+  static Validation check_way(int directory, const Way& then);
 
   // The directory, if it is still there.
   std::shared_ptr<const UniqueFd> directory();
@@ -88,6 +94,8 @@ class InputSession {
 
   mutable std::shared_mutex mutex_;
   std::vector<Identity> identities_;
+  // As `readable_mode` found them; empty when it let nobody but the owner read.
+  std::vector<Way> ways_;
   std::unordered_set<std::string> recorded_;  // kind and path
   size_t path_bytes_ = 0;
 };

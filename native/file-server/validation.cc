@@ -3,6 +3,7 @@
 #include <linux/openat2.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string_view>
 #include <vector>
@@ -108,6 +109,28 @@ Validation InputSession::validate(Look look) {
     Validation validation = check(directory->get(), identity, look, registry.get());
     if (!validation.holds) return validation;
   }
+  if (look == Look::End) return {};
+  for (const Way& way : ways_) {
+    Validation validation = check_way(directory->get(), way);
+    if (!validation.holds) return validation;
+  }
+  return {};
+}
+
+// Entries that come and go in it move its times, and matter to nobody.
+Validation InputSession::check_way(int directory, const Way& then) {
+  const auto changed = [&](const char* why) { return Validation{false, then.path, why}; };
+  UniqueFd fd;
+  Attributes now;
+  if (open_beneath(directory, then.path, O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS, fd) != 0 ||
+      read_attributes(fd.get(), now) != 0)
+    return changed("cannot be looked at any more");
+  const Attributes& before = then.attributes;
+  if (now.dev != before.dev || now.ino != before.ino || now.birth_ns != before.birth_ns)
+    return changed("was replaced");
+  const bool same = now.mode == before.mode && now.uid == before.uid && now.gid == before.gid;
+  if (!same || (now.ctime_ns != before.ctime_ns && has_acl(fd.get())))
+    return changed("lets others search it than before");
   return {};
 }
 
@@ -185,6 +208,7 @@ uint32_t InputSession::readable_mode(uint32_t gid) {
     UniqueFd fd;
   };
   std::vector<Step> way;
+  std::vector<Way> ways;
   for (const Identity& identity : identities()) {
     if (allowed == 0) break;
     std::string_view rest = identity.path;
@@ -204,6 +228,7 @@ uint32_t InputSession::readable_mode(uint32_t gid) {
         if (error != 0) break;
         restrict_to(fd.get(), attributes, kSearch);
         way.push_back({name, std::move(fd)});
+        ways.push_back({identity.path.substr(0, identity.path.size() - rest.size() - 1), attributes});
       }
       parent = way[depth].fd.get();
     }
@@ -223,6 +248,12 @@ uint32_t InputSession::readable_mode(uint32_t gid) {
       restrict_to(found.get(), attributes, kRead | kSearch);
     }
   }
+  if (allowed == 0) ways.clear();
+  std::ranges::sort(ways, {}, &Way::path);
+  const auto [twice, end] = std::ranges::unique(ways, {}, &Way::path);
+  ways.erase(twice, end);
+  const std::lock_guard lock(mutex_);
+  ways_ = std::move(ways);
   return allowed;
 }
 

@@ -5,6 +5,7 @@ import type { DirectoryKey, InputSession, PublishedSet } from '../file-server/ty
 import type { ProgramRecord } from './database.ts'
 import type { Engine } from './engine.ts'
 import type { FreshRun } from './fresh-run.ts'
+import type { Manifest } from './manifest.ts'
 import { BOOT_ID, type StoredSet, TIDY_DELAY_MS } from './results-store.ts'
 import type { RunError } from './run-error.ts'
 import { RUNTIME } from './runtime.ts'
@@ -91,11 +92,13 @@ export class ProgramSets {
     if (stored === undefined) return
     const { manifest } = stored
     const inputs = await volume.restoreInputs(this.#key, manifest.principal, manifest.inputs)
+    // Who may search the directories on the way to an input can be others now.
+    const mode = manifest.mode & (0o400 | (await readableMode(inputs, manifest)))
     if (this.#over) {
       inputs.close()
       return
     }
-    const set = publishedSet(stored, inputs)
+    const set = publishedSet({ ...stored, manifest: { ...manifest, mode } }, inputs)
     this.#publish(isOf(program(), manifest) ? set : undefined, set)
   }
 
@@ -181,6 +184,12 @@ export class ProgramSets {
     before.delete(last)
     for (const set of before) set?.inputs.close()
   }
+}
+
+/** Nobody's but the principal's when it cannot be told. */
+async function readableMode(inputs: InputSession, { mode, principal }: Manifest): Promise<number> {
+  if ((mode & 0o044) === 0) return 0
+  return await inputs.readableMode(principal.gid).catch(() => 0)
 }
 
 /** A session that cannot say (its directory is gone, it was closed meanwhile) does not hold. */

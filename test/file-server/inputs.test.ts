@@ -458,6 +458,31 @@ test('results are readable as far as every input is', async (context) => {
   assert.is(await both.readableMode(7001), 0, 'its directory is closed')
 })
 
+test('who may search the directories on the way to an input is looked at again', async (context) => {
+  const { root } = context
+  const at = (name: string): string => path.join(root, name)
+  await fs.mkdir(at('way/deep'), { recursive: true })
+  for (const name of ['one', 'way/deep/in', 'two', 'way/deep/other'])
+    await fs.writeFile(at(name), 'x')
+  const inputs = await session(context)
+  for (const name of ['one', 'way/deep/in', 'two', 'way/deep/other']) await contentOf(inputs, name)
+  assert.is(await inputs.readableMode(self.gid), 0o044)
+  const holds = async (): Promise<boolean> => (await inputs.validate('look')).holds
+  await fs.writeFile(at('way/deep/beside'), '')
+  assert.ok(await holds(), 'what comes and goes beside it is another matter')
+  for (const [directory, change] of [
+    ['way', () => fs.chmod(at('way'), 0o700)],
+    ['way/deep', () => fs.chmod(at('way/deep'), 0o750)],
+    ['way/deep', () => run('setfacl', ['-m', 'u:7002:---', at('way/deep')])],
+  ] as const) {
+    await change()
+    assert.not.ok(await holds(), directory)
+    await run('setfacl', ['-b', at(directory)])
+    await fs.chmod(at(directory), 0o755)
+    assert.ok(await holds(), `${directory} as before`)
+  }
+})
+
 test('what is renamed or put in an input’s place makes no result more readable', async (context) => {
   const { root } = context
   const at = (name: string): string => path.join(root, name)
