@@ -17,6 +17,7 @@
         "addon.cc",
         "broker/peer_cred.cc",
         "common/async_pool.cc",
+        "common/open_backing.cc",
         "containers/binding.cc",
         "containers/run_helper.cc",
         "file-server/admission.cc",
@@ -113,7 +114,7 @@
       "target_name": "point_in_time",
       "type": "executable",
       "ldflags": ["-pthread"],
-      "sources": ["volumes/point_in_time.cc", "volumes/tree_copy.cc"]
+      "sources": ["common/open_backing.cc", "volumes/point_in_time.cc", "volumes/tree_copy.cc"]
     },
     {
       # Loaded into the guest's isolate by isolated-vm; speaks V8's own interface, so it is bound to
@@ -138,6 +139,7 @@
             "ldflags": ["-pthread"],
             "sources": [
               "../test/file-server/frames/main.cc",
+              "common/open_backing.cc",
               "file-server/admission.cc",
               "file-server/attribute_ops.cc",
               "file-server/attributes.cc",

@@ -11,6 +11,7 @@
 #include <system_error>
 #include <thread>
 
+#include "../common/open_backing.h"
 #include "attributes.h"
 #include "graft_points.h"
 #include "session.h"
@@ -75,7 +76,7 @@ void check_name(const Session& session, const std::string& name) {
 
 // Everything that may take long: no other graft, and above all no revocation, waits for it.
 std::shared_ptr<Graft> GraftTable::open_tree(const GraftRequest& request) const {
-  UniqueFd backing(::open(request.backing.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd backing = open_backing(request.backing);
   if (!backing) fail(errno, "the backing of the graft, " + request.backing);
   if (!request.subpath.empty()) backing = open_point_directory(backing.get(), request.subpath);
   Whereabouts lies = check_overlap(backing.get(), request.backing);

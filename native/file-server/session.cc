@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "../common/failure.h"
+#include "../common/open_backing.h"
 #include "admission.h"
 #include "credentials.h"
 #include "mount.h"
@@ -58,12 +59,6 @@ bool may_have_programs(const Inode& directory) {
   return directory.tree().is_volume() || directory.tree().programs;
 }
 
-UniqueFd open_backing(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!fd) throw failure(errno, "open " + path);
-  return fd;
-}
-
 }  // namespace
 
 Session::Session(SessionOptions options, VirtualLayer* layer,
@@ -72,6 +67,7 @@ Session::Session(SessionOptions options, VirtualLayer* layer,
       layer_(layer),
       on_end_(std::move(on_end)) {
   UniqueFd root = open_backing(options_.backing);
+  if (!root) throw failure(errno, "open " + options_.backing);
   struct stat attributes;
   if (::fstat(root.get(), &attributes) < 0) throw failure(errno, "stat " + options_.backing);
   volume_->exclusive = options_.exclusive;

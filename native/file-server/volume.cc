@@ -17,6 +17,7 @@
 #include <cstring>
 
 #include "common/failure.h"
+#include "common/open_backing.h"
 #include "file-server/local_filesystem.h"
 #include "file-server/permission_bits.h"
 
@@ -89,11 +90,11 @@ UniqueFd clone_for_reading(int root) {
 
 Volume::Volume(std::string backing, size_t max_inputs)
     : backing_(std::move(backing)), max_inputs_(max_inputs) {
-  UniqueFd root(::open(backing_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!root && errno == EACCES)
-    root.reset(::open(backing_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd root = open_backing(backing_);
   if (!root) fail(errno, "cannot open the backing directory " + backing_);
-  open(std::move(root));
+  UniqueFd readable(openat(root.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!readable && errno != EACCES) fail(errno, "cannot open the backing directory " + backing_);
+  open(readable ? std::move(readable) : std::move(root));
 }
 
 Volume::Volume(int directory, std::string backing, size_t max_inputs)

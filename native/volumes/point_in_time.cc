@@ -25,6 +25,7 @@
 #include <string>
 #include <thread>
 
+#include "common/open_backing.h"
 #include "common/unique_fd.h"
 #include "volumes/tree_copy.h"
 
@@ -142,7 +143,8 @@ void copy_image(const char* mount, const char* image, const char* copy, long lon
 }
 
 void copy_directory(const char* source, const char* copy, long longest_ms) {
-  const UniqueFd from(::open(source, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd place = insitu::open_backing(source);
+  const UniqueFd from(place ? ::openat(place.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1);
   if (!from) fail("open the directory");
   const auto end = Clock::now() + std::chrono::milliseconds(longest_ms);
   std::string changed;

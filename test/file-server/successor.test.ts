@@ -14,7 +14,7 @@ const native = fileURLToPath(new URL('../../native', import.meta.url))
 function objects(): string[] {
   const gyp = fs.readFileSync(path.join(native, 'binding.gyp'), 'utf8')
   const sources = gyp.slice(gyp.indexOf('"target_name": "frames"'))
-  return [...sources.matchAll(/"(file-server\/\w+)\.cc"/g)].map(([, name]) =>
+  return [...sources.matchAll(/"((?:common|file-server)\/\w+)\.cc"/g)].map(([, name]) =>
     path.join(native, 'build/Release/obj.target/insitu', `${name}.o`),
   )
 }
