@@ -179,10 +179,15 @@ std::string Volume::fingerprint() const {
   return text;
 }
 
-std::string Volume::key_of(const std::string& path) {
+std::string Volume::key_of(const std::string& path, const Principal* principal) {
   const auto roots = this->roots();
   UniqueFd fd;
-  const int error = open_beneath(roots->root.get(), path, O_PATH | O_DIRECTORY, 0, fd);
+  int error = 0;
+  {
+    std::optional<PrincipalScope> scope;
+    if (principal) scope.emplace(*principal);
+    error = open_beneath(roots->root.get(), path, O_PATH | O_DIRECTORY, 0, fd);
+  }
   if (error != 0) fail(error, path);
   const auto registry = this->registry();
   Attributes attributes;

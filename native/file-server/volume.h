@@ -50,8 +50,9 @@ class Volume {
   bool has_handles() const { return handles_; }
 
   // `path` relative to the root, "" is the root. Remembers where a directory without a handle was:
-  // after a restart such a directory is found once it was named again.
-  std::string key_of(const std::string& path);
+  // after a restart such a directory is found once it was named again. With a principal, who has to be
+  // allowed to search what is on the way.
+  std::string key_of(const std::string& path, const Principal* principal = nullptr);
   // Of an open directory of the volume.
   std::string key_of(int directory);
   // Empty optional: the directory is gone, or no longer inside the volume.

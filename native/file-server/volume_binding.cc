@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -244,8 +245,13 @@ class NativeVolume : public Napi::ObjectWrap<NativeVolume> {
 
  private:
   Napi::Value key_of(const Napi::CallbackInfo& info) {
+    std::optional<Principal> principal;
+    if (info[1].IsObject()) principal = principal_of(info[1]);
     return run_async(
-        info.Env(), lane_of(volume_.get()), [volume = volume_, path = text(info[0])] { return volume->key_of(path); },
+        info.Env(), lane_of(volume_.get()),
+        [volume = volume_, path = text(info[0]), principal = std::move(principal)] {
+          return volume->key_of(path, principal ? &*principal : nullptr);
+        },
         [](Napi::Env env, const std::string& key) -> Napi::Value {
           return Napi::String::New(env, key);
         });

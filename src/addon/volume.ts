@@ -15,7 +15,7 @@ export interface VolumeAddon {
 }
 
 export interface NativeVolume {
-  keyOf(path: string): Promise<string>
+  keyOf(path: string, principal?: Principal): Promise<string>
   pathOf(key: string): Promise<string | undefined>
   stat(key: string): Promise<DirectoryAttributes>
   /** `mode` is bits of access(2): 4 read, 2 write, 1 search. */

@@ -1,7 +1,7 @@
 /** What the broker needs of a tenant's server. It knows no file server and no compute: whoever serves
  * a tenant gives it these, and tests give it fakes. */
 import type { Compute } from '../compute/types.ts'
-import type { DirectoryKey } from '../file-server/types.ts'
+import type { DirectoryKey, Principal } from '../file-server/types.ts'
 import type { ContainerPlace, Policy, Tenant, Volume } from './types.ts'
 
 /** The tree of a grant. No link is followed below `backing`, which a tenant may be able to write. */
@@ -93,8 +93,9 @@ export interface InsideChange {
 
 /** For `POST /compute`: directories are named by their path in the tenant's mount. */
 export interface TenantCompute extends Pick<Compute, 'evaluate'> {
-  /** VfsError: ENOENT, ENOTDIR, ELOOP, ENOTSUP (in a grant without that right). */
-  keyOf(path: string): Promise<DirectoryKey>
+  /** VfsError: ENOENT, ENOTDIR, ELOOP, EACCES (the principal may not come to it by that path), ENOTSUP (in a
+   * grant without that right). */
+  keyOf(path: string, principal: Principal): Promise<DirectoryKey>
   /** A fresh folder for the results of one request is made in it, and removed. */
   readonly scratchDirectory: string
 }

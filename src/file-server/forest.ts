@@ -33,10 +33,12 @@ export class Forest implements Volume {
     }
   }
 
-  async keyOf(path: string): Promise<DirectoryKey> {
+  async keyOf(path: string, principal?: Principal): Promise<DirectoryKey> {
     const parts = path.split('/').filter((part) => part !== '' && part !== '.')
-    if (parts.includes('..')) return this.#volume.keyOf(path)
-    return (await this.#grafts.keyAt(parts.join('/'))) ?? this.#volume.keyOf(path)
+    if (parts.includes('..')) return this.#volume.keyOf(path, principal)
+    return (
+      (await this.#grafts.keyAt(parts.join('/'), principal)) ?? this.#volume.keyOf(path, principal)
+    )
   }
 
   async pathOf(key: DirectoryKey): Promise<string | undefined> {

@@ -5,7 +5,14 @@ import path from 'node:path'
 import type { NativeFileServer } from '../addon/file-server.ts'
 import { VfsError } from '../errors.ts'
 import { toVfsError } from './native-error.ts'
-import type { DirectoryKey, GraftOptions, GraftStatistics, TreeWatcher, Volume } from './types.ts'
+import type {
+  DirectoryKey,
+  GraftOptions,
+  GraftStatistics,
+  Principal,
+  TreeWatcher,
+  Volume,
+} from './types.ts'
 import { openVolume, volumeOver } from './volume.ts'
 
 /** Directories have a key in their own tree; what stands before it says which tree that is. */
@@ -122,10 +129,10 @@ export class Grafts {
     return id
   }
 
-  async keyOf(graft: number, below: string): Promise<DirectoryKey> {
+  async keyOf(graft: number, below: string, principal?: Principal): Promise<DirectoryKey> {
     const tree = this.#trees.get(graft)
     if (tree === undefined) throw new VfsError('ENOENT', `there is no graft ${graft}`)
-    return tree.prefix + (await (await volumeIn(tree)).keyOf(below))
+    return tree.prefix + (await (await volumeIn(tree)).keyOf(below, principal))
   }
 
   within(graft: number): readonly GraftStatistics[] {
@@ -170,15 +177,30 @@ export class Grafts {
     throw new VfsError('ESTALE', 'the directory is in a graft that is not there')
   }
 
-  /** Of what is at `place` in the mount; undefined: it is in the volume. */
-  async keyAt(place: string): Promise<DirectoryKey | undefined> {
-    for (
-      let point = place;
-      point !== '';
-      point = point.slice(0, Math.max(0, point.lastIndexOf('/')))
-    ) {
+  /** Of what is at `place` in the mount; undefined: it is in the volume. With a principal, who has to
+   * be allowed to search the trees around it as well. */
+  async keyAt(place: string, principal?: Principal): Promise<DirectoryKey | undefined> {
+    const tree = this.#treeAt(place)
+    if (tree === undefined) return undefined
+    if (principal !== undefined) await this.#search(parentOf(tree.point), principal)
+    return await this.keyOf(tree.id, place.slice(tree.point.length + 1), principal)
+  }
+
+  /** EACCES unless the principal may look a name up in that directory, and come to it. */
+  async #search(place: string, principal: Principal): Promise<void> {
+    const around = this.#treeAt(place)
+    if (around !== undefined) await this.#search(parentOf(around.point), principal)
+    const volume = around === undefined ? this.#volume : await volumeIn(around)
+    const below = around === undefined ? place : place.slice(around.point.length + 1)
+    // Looking up "." in it is a search of it.
+    await volume.keyOf(below === '' ? '.' : `${below}/.`, principal)
+  }
+
+  /** The innermost that stands at `place` or above it. */
+  #treeAt(place: string): Tree | undefined {
+    for (let point = place; point !== ''; point = parentOf(point)) {
       const tree = this.#byPoint.get(point)
-      if (tree !== undefined) return await this.keyOf(tree.id, place.slice(point.length + 1))
+      if (tree !== undefined) return tree
     }
     return undefined
   }
@@ -233,6 +255,10 @@ export class Grafts {
     }
     throw new VfsError('ESTALE', 'the directory to graft into is gone')
   }
+}
+
+function parentOf(place: string): string {
+  return place.slice(0, Math.max(0, place.lastIndexOf('/')))
 }
 
 function memberOf({ prefix }: Tree): (key: DirectoryKey) => boolean {

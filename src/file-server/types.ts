@@ -105,8 +105,9 @@ export interface Volume {
   readonly backing: string
   /** Whether the tree of this key is there. */
   knows(key: DirectoryKey): boolean
-  /** ENOENT, ENOTDIR, EXDEV as VfsError. `path` is relative to the volume's root, '' is the root. */
-  keyOf(path: string): Promise<DirectoryKey>
+  /** ENOENT, ENOTDIR, EXDEV as VfsError. `path` is relative to the volume's root, '' is the root. With
+   * a principal also EACCES, if it may not search what is on the way. */
+  keyOf(path: string, principal?: Principal): Promise<DirectoryKey>
   /** Path relative to the volume's root where the directory is now; undefined if it is gone. */
   pathOf(key: DirectoryKey): Promise<string | undefined>
   stat(key: DirectoryKey): Promise<DirectoryAttributes>

@@ -49,8 +49,8 @@ class DirectoryVolume implements Volume {
     return !key.startsWith('g:')
   }
 
-  keyOf(path: string): Promise<DirectoryKey> {
-    return vfs(this.native().keyOf(path))
+  keyOf(path: string, principal?: Principal): Promise<DirectoryKey> {
+    return vfs(this.native().keyOf(path, principal))
   }
 
   pathOf(key: DirectoryKey): Promise<string | undefined> {

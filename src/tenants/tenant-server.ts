@@ -221,7 +221,7 @@ function computeOf(server: FileServer, compute: Compute, scratchDirectory: strin
   return {
     evaluate: (directory, source, principal, options) =>
       compute.evaluate(directory, source, principal, options),
-    keyOf: (path) => server.volume.keyOf(path),
+    keyOf: (path, principal) => server.volume.keyOf(path, principal),
     scratchDirectory,
   }
 }

@@ -521,6 +521,47 @@ test('what is renamed or put in an input’s place makes no result more readable
   assert.is(await absent.readableMode(self.gid), 0o044, 'what is absent is no secret')
 })
 
+test('who may not search what is on the way has no key of what is behind it', async (context) => {
+  if (!isRoot) return
+  const { root, volume } = context
+  await fs.mkdir(path.join(root, 'closed/open'), { recursive: true })
+  await fs.chmod(path.join(root, 'closed'), 0o700)
+  await fs.symlink('closed/open', path.join(root, 'link'))
+  for (const at of ['closed/open', 'closed/none', 'closed/.', 'link']) {
+    assert.is(await code(volume.keyOf(at, BOB)), 'EACCES', at)
+    if (at !== 'closed/none') assert.is(await code(volume.keyOf(at, self)), 'none', at)
+  }
+  assert.is(await volume.keyOf('closed', BOB), await volume.keyOf('closed'))
+})
+
+test('a link on the way to a backing counts only if it is root’s or our own', async ({ root }) => {
+  if (!isRoot) return
+  const at = (name: string): string => `${root}/${name}`
+  await fs.mkdir(at('real/tree'), { recursive: true })
+  const links = { absolute: at('real/tree'), relative: 'real/tree', twice: 'relative', up: 'real' }
+  for (const [name, target] of Object.entries(links)) await fs.symlink(target, at(name))
+  const opened = ['absolute', 'relative', 'twice', 'up/tree', 'up/../real/./tree/']
+  for (const name of opened) {
+    const volume = await openVolume(at(name))
+    assert.is(await volume.keyOf(''), await keyOfRoot(at('real/tree')), name)
+    volume.close()
+  }
+  for (const name of Object.keys(links)) await fs.lchown(at(name), 7001, 7001)
+  for (const name of opened) assert.is(await code(openVolume(at(name))), 'EPERM', name)
+  await fs.symlink('round', at('round'))
+  assert.is(await code(openVolume(at('round'))), 'ELOOP')
+  await fs.writeFile(at('file'), '')
+  assert.is(await code(openVolume(at('file'))), 'ENOTDIR')
+  assert.is(await code(openVolume(at('none/tree'))), 'ENOENT')
+})
+
+async function keyOfRoot(backing: string): Promise<string> {
+  const volume = await openVolume(backing)
+  const key = await volume.keyOf('')
+  volume.close()
+  return key
+}
+
 test('identities are made once, until something else is looked at', async (context) => {
   const inputs = await session(context)
   await code(inputs.stat('a'))

@@ -91,7 +91,7 @@ async function evaluate(
     log = (log + text).slice(-MAX_LOG_BYTES)
   }
   try {
-    const key = await compute.keyOf(directory)
+    const key = await compute.keyOf(directory, principal)
     const source = Buffer.from(withParams(program, params))
     const { results } = await compute.evaluate(key, source, principal, { folder, signal, onLog })
     const name = choose(
