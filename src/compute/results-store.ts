@@ -128,8 +128,10 @@ export class ResultsStore {
    * for it; a set that is not kept is computed again after a restart. */
   async keep({ folder, manifest }: StoredSet): Promise<void> {
     const file = path.join(folder, MANIFEST_NAME)
+    const text = encodeManifest(manifest)
+    this.#stored.resize(folder, setBytes(manifest.results, text.length))
     try {
-      await this.#files.writeFile(file, encodeManifest(manifest), { mode: 0o600 })
+      await this.#files.writeFile(file, text, { mode: 0o600 })
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     }
@@ -195,7 +197,8 @@ export class ResultsStore {
     if (manifest.bootId !== BOOT_ID)
       for (const result of manifest.results)
         if (!(await isWhole(path.join(folder, result.name), result, this.#files))) return undefined
-    this.#stored.add(folder, Math.min(setBytes(manifest.results), this.#stored.bound))
+    const sizeBytes = setBytes(manifest.results, text?.length)
+    this.#stored.add(folder, Math.min(sizeBytes, this.#stored.bound))
     return { folder, manifest }
   }
 

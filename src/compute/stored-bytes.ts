@@ -5,14 +5,17 @@ import type { PublishedResult } from '../file-server/types.ts'
 /** Disks hand out room in such pieces. */
 const BLOCK_BYTES = 4096
 
-/** A set's folder and its manifest. */
-const SET_BYTES = 2 * BLOCK_BYTES
+function onDisk(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES
+}
 
-export function setBytes(results: readonly Pick<PublishedResult, 'sizeBytes'>[]): number {
-  return results.reduce(
-    (sum, { sizeBytes }) => sum + Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES,
-    SET_BYTES,
-  )
+/** A folder, its results, and its manifest, which names all inputs. */
+export function setBytes(
+  results: readonly Pick<PublishedResult, 'sizeBytes'>[],
+  manifestBytes = 1,
+): number {
+  const files = results.reduce((sum, { sizeBytes }) => sum + onDisk(sizeBytes), 0)
+  return BLOCK_BYTES + onDisk(manifestBytes) + files
 }
 
 export class StoredBytes {
@@ -32,7 +35,14 @@ export class StoredBytes {
 
   /** Of at most `bound` bytes. */
   add(folder: string, sizeBytes: number): void {
+    // Setting what is there would leave its size as it was.
+    this.#sets.delete(folder)
     this.#sets.set(folder, true, { size: sizeBytes })
+  }
+
+  /** It takes that much by now, if it is still there. */
+  resize(folder: string, sizeBytes: number): void {
+    if (this.#sets.has(folder)) this.add(folder, Math.min(sizeBytes, this.bound))
   }
 
   /** Somebody asks for it. */

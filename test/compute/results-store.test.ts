@@ -168,6 +168,27 @@ test('the sets that were asked for longest ago make room for a new one', () =>
     assert.equal(await store.versions('k'), [7, 6, 5], 'what finds no room takes none from others')
   }))
 
+test('a manifest that names many inputs takes room like results', () =>
+  inScratch(async (folder) => {
+    const bytes = 3 * setBytes([{ sizeBytes: 5_000 }])
+    const store = new ResultsStore(folder, { spares: 0, bytes })
+    await store.open()
+    const [input] = MANIFEST.inputs
+    const write = (version: number, inputs = MANIFEST.inputs) =>
+      store.write([text('x', 'x'.repeat(5_000))], (results) => ({
+        ...MANIFEST,
+        version,
+        results,
+        inputs,
+      }))
+    for (const version of [1, 2]) await store.keep(await write(version))
+    assert.equal(await store.versions('k'), [2, 1])
+    assert.ok(input !== undefined)
+    await store.keep(await write(3, [{ ...input, path: 'n'.repeat(9_000) }]))
+    await store.close()
+    assert.equal(await store.versions('k'), [3, 2])
+  }))
+
 test('results that had to make room are computed again when they are asked for', async () => {
   const runs: string[] = []
   const emitting =
