@@ -21,6 +21,7 @@ import { checkSize, compileError } from './compile.ts'
 import { Database } from './database.ts'
 import type { Engine, Log } from './engine.ts'
 import { FORESEEN_BYTES, ForeseenRun, isSame, type Attempt } from './foreseen.ts'
+import { HeldInputs } from './held-inputs.ts'
 import { runOnce, type Once } from './run-once.ts'
 import { entryOf, Programs } from './programs.ts'
 import { describeError, describeInputPaths, describeStatus } from './report.ts'
@@ -99,6 +100,7 @@ export class ProgramEngine implements Compute {
         database,
         store,
         scheduler: new Scheduler(this.#bounds),
+        heldInputs: new HeldInputs(this.#bounds.heldInputBytes),
         once: new Set(),
         tenant,
         limits,

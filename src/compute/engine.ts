@@ -3,6 +3,7 @@ import type { DirectoryKey, FileServer, Volume } from '../file-server/types.ts'
 import type { RunLimits, Sandbox } from '../sandbox/types.ts'
 import type { VfsError } from '../errors.ts'
 import type { Database } from './database.ts'
+import type { HeldInputs } from './held-inputs.ts'
 import type { ResultsStore } from './results-store.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -28,6 +29,7 @@ export interface Engine {
   readonly database: Database
   readonly store: ResultsStore
   readonly scheduler: Scheduler
+  readonly heldInputs: HeldInputs
   /** Runs of programs that are attached nowhere. */
   readonly once: Set<OnceRun>
   readonly tenant: string

@@ -5,6 +5,7 @@ import type { DirectoryKey, InputSession, PublishedSet } from '../file-server/ty
 import type { ProgramRecord } from './database.ts'
 import type { Engine } from './engine.ts'
 import type { FreshRun } from './fresh-run.ts'
+import type { Holder } from './held-inputs.ts'
 import type { Manifest } from './manifest.ts'
 import { BOOT_ID, type StoredSet, TIDY_DELAY_MS } from './results-store.ts'
 import type { RunError } from './run-error.ts'
@@ -20,7 +21,7 @@ interface Failure {
 /** Sets on disk: the published one, and the one before, which a reader may be about to open. */
 const STORED_SETS = 2
 
-export class ProgramSets {
+export class ProgramSets implements Holder {
   readonly #engine: Engine
   readonly #key: DirectoryKey
   #version: number
@@ -57,6 +58,7 @@ export class ProgramSets {
   async isFresh(): Promise<'yes' | 'no' | 'moved'> {
     const current = this.#current
     const failure = this.#failure
+    this.#engine.heldInputs.use(this)
     const holds = current !== undefined && (await isUnchanged(current.inputs))
     if (current !== this.#current || failure !== this.#failure) return 'moved'
     if (holds) {
@@ -92,6 +94,7 @@ export class ProgramSets {
     if (stored === undefined) return
     const { manifest } = stored
     const inputs = await volume.restoreInputs(this.#key, manifest.principal, manifest.inputs)
+    this.#engine.heldInputs.measure(inputs, manifest.inputs)
     // Who may search the directories on the way to an input can be others now.
     const mode = manifest.mode & (0o400 | (await readableMode(inputs, manifest)))
     if (this.#over) {
@@ -147,11 +150,21 @@ export class ProgramSets {
     this.#failure?.inputs.close()
     const { error, inputs } = failure ?? {}
     this.#failure = error === undefined || inputs === undefined ? undefined : { error, inputs }
+    this.#hold()
   }
 
   /** Whatever is known is no answer any more; `.last` stays. */
   withdraw(): void {
     this.fail(undefined)
+  }
+
+  /** What is stored comes back at the next look; what failed is tried again. */
+  putAway(): void {
+    if (this.#over) return
+    this.#failure?.inputs.close()
+    this.#failure = undefined
+    this.#publish(undefined, undefined)
+    this.#restored = undefined
   }
 
   end(): void {
@@ -183,6 +196,12 @@ export class ProgramSets {
     before.delete(current)
     before.delete(last)
     for (const set of before) set?.inputs.close()
+    this.#hold()
+  }
+
+  #hold(): void {
+    const held = [this.#failure, this.#current, this.#last].flatMap((each) => each?.inputs ?? [])
+    this.#engine.heldInputs.hold(this, held)
   }
 }
 

@@ -144,6 +144,7 @@ function computeLimits(given: FileLimits | undefined, standard: ComputeLimits): 
     concurrentRuns: given?.concurrentRuns ?? standard.concurrentRuns,
     queuedRuns: given?.queuedRuns ?? standard.queuedRuns,
     storedBytes: given?.stored === undefined ? standard.storedBytes : size(given.stored),
+    heldInputBytes: standard.heldInputBytes,
   }
 }
 

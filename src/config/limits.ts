@@ -22,6 +22,7 @@ export interface ComputeLimits {
   readonly concurrentRuns: number
   readonly queuedRuns: number
   readonly storedBytes: number
+  readonly heldInputBytes: number
 }
 
 export const DEFAULT_COMPUTE_LIMITS: ComputeLimits = {
@@ -29,6 +30,7 @@ export const DEFAULT_COMPUTE_LIMITS: ComputeLimits = {
   concurrentRuns: 3, // one fewer than workers: a program compiles at once while others run
   queuedRuns: 10_000, // of each user: a script may attach to every directory of a large tree at once
   storedBytes: 4_096 * MiB, // whoever attaches everywhere cannot fill the disk of all
+  heldInputBytes: 512 * MiB, // nor the daemon's memory; the inputs of a million results fit
 }
 
 /** Seeds the guests' randomness, so that `insitu run` and a mount give the same bytes. */
