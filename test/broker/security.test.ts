@@ -245,6 +245,9 @@ add('a computation has its place before its body is read', async (endpoints) => 
     }
   }
   await comesTo(429)
+  // A large body that is refused is not read: the connection ends without it.
+  const refused = await raw(acme, `${head}Content-Length: 2000000\r\n\r\n{`)
+  assert.match(refused, /^HTTP\/1\.1 429 [^]*\r\nconnection: close\r\n/i)
   assert.is((await ask(acme, '/grants')).status, 200)
   for (const socket of slow) socket.destroy()
   await comesTo(200)

@@ -1,5 +1,5 @@
 /** What a tenant's processes may ask; one application serves the endpoints of all tenants. */
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { GrantBroker } from '../broker.ts'
 import { BrokerError, toBrokerError } from '../broker-error.ts'
@@ -42,9 +42,10 @@ export async function createTenantApi(options: TenantApiOptions): Promise<Tenant
   })
   const streams = new EventStreams(broker.events)
   const rate = new Rate()
-  app.addHook('onRequest', async (request) =>
-    rate.take(options.tenantOf(request.raw), bodyBytes(request)),
-  )
+  app.addHook('onRequest', async (request, reply) => {
+    const bytes = bodyBytes(request)
+    endsIfRefused(reply, bytes, () => rate.take(options.tenantOf(request.raw), bytes))
+  })
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none'
     options.onRequest(route, reply.statusCode, reply.elapsedTime)
@@ -62,6 +63,16 @@ function bodyBytes({ raw: { headers }, routeOptions }: FastifyRequest): number {
   const most = routeOptions.bodyLimit ?? HTTP_BOUNDS.bodyBytes
   const told = headers['transfer-encoding'] === undefined
   return told ? Math.min(Number(headers['content-length'] ?? 0), most) : most
+}
+
+/** With the connection: a large body would be read to its end only to be thrown away. */
+function endsIfRefused(reply: FastifyReply, bytes: number, admit: () => void): void {
+  try {
+    admit()
+  } catch (error) {
+    if (bytes > HTTP_BOUNDS.bodyBytes) reply.header('connection', 'close')
+    throw error
+  }
 }
 
 function addVolumes(app: FastifyInstance, { broker, tenantOf }: TenantApiOptions): void {
@@ -211,7 +222,10 @@ function addCompute(app: FastifyInstance, { broker, tenantOf, computeOf }: Tenan
     {
       bodyLimit: HTTP_BOUNDS.computeBodyBytes,
       // Before its body is read.
-      onRequest: async (request, reply) => computing.enter(tenantOf(request.raw), reply.raw),
+      onRequest: async (request, reply) =>
+        endsIfRefused(reply, bodyBytes(request), () =>
+          computing.enter(tenantOf(request.raw), reply.raw),
+        ),
       schema: {
         operationId: 'compute',
         summary: 'Runs a program over a directory of the mount; its result is the answer',
