@@ -108,7 +108,7 @@
       "target_name": "mount_attach",
       "type": "executable",
       "ldflags": ["-static"],
-      "sources": ["containers/mount_attach.cc", "containers/enter.cc", "containers/tree.cc"]
+      "sources": ["containers/mount_attach.cc", "containers/enter.cc", "containers/renew.cc", "containers/tree.cc"]
     },
     {
       "target_name": "point_in_time",

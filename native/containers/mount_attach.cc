@@ -4,6 +4,7 @@
 //
 //   mount_attach attach PID START SPACE TARGET ro|rw NAME [UIDS GIDS] 3<ROOT
 //   mount_attach detach PID START SPACE TARGET MOUNT
+//   mount_attach renew PID START SPACE DEVICE SOURCE FLAGS:ROOT…
 //
 // PID is of the caller's namespace and began START ticks after the boot, in the mount namespace numbered SPACE:
 // another that has its number by now is refused. ROOT is a mount that is attached nowhere, and NAME the directory of it that is
@@ -12,14 +13,13 @@
 // the rights that root of its container has. The last component of TARGET is made if it is not there; an
 // entry that is there is an empty directory. A mount at it whose server died is replaced. MOUNT is
 // what attach says once a walk of TARGET over there ends in the new mount, which detach finds wherever it is
-// by then; or 0: only a dead one at TARGET.
+// by then; or 0: only a dead one at TARGET. renew replaces bind mounts of the dead connection with the
+// device number 0:DEVICE by such of the mount at SOURCE, ROOT by ROOT, and says how many.
 //
 // Exits with 0, with 3 when there is no such process any more, else with 1; why stands in one line.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/mount.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -31,32 +31,30 @@
 
 #include "common/unique_fd.h"
 #include "containers/enter.h"
+#include "containers/place.h"
 #include "containers/refusal.h"
+#include "containers/renew.h"
 #include "containers/statmount.h"
 #include "containers/tree.h"
 
 namespace {
 
 using insitu::fail;
+using insitu::is_dead;
+using insitu::kMoveMountBeneath;
+using insitu::kWalk;
 using insitu::mount_id;
+using insitu::move_in;
 using insitu::refuse;
 using insitu::take_away;
 using insitu::UniqueFd;
+using insitu::walk;
 
 // A file server that does not answer would keep us for ever.
 constexpr unsigned kDeadlineSeconds = 10;
-constexpr uint64_t kWalk = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
 constexpr int kRoot = 3;
 constexpr long kFuseMagic = 0x65735546;
 constexpr int kMostLooks = 200;
-constexpr unsigned kMoveMountBeneath = 0x200;  // Linux 6.5
-
-UniqueFd walk(int from, const char* path, uint64_t flags, uint64_t resolve = kWalk) {
-  open_how how{};
-  how.flags = flags | O_CLOEXEC;
-  how.resolve = resolve;
-  return UniqueFd(static_cast<int>(syscall(SYS_openat2, from, path, &how, sizeof how)));
-}
 
 struct Target {
   UniqueFd parent;
@@ -90,13 +88,6 @@ Target find(const char* path) {
   return {std::move(directory), std::move(name)};
 }
 
-// A FUSE mount whose server is gone.
-bool is_dead(int fd) {
-  struct statx out{};
-  return statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_MODE, &out) != 0 &&
-         errno == ENOTCONN;
-}
-
 bool is_empty(int directory) {
   const int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR* listing = fd < 0 ? nullptr : fdopendir(fd);
@@ -105,12 +96,6 @@ bool is_empty(int directory) {
   while (entries <= 2 && readdir(listing) != nullptr) ++entries;
   closedir(listing);
   return entries <= 2;  // "." and ".."
-}
-
-void move_in(const UniqueFd& tree, const UniqueFd& point, unsigned flags) {
-  if (syscall(SYS_move_mount, tree.get(), "", point.get(), "",
-              MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH | flags) != 0)
-    fail("move the mount in");
 }
 
 void refuse_shared(uint64_t mount) {
@@ -192,10 +177,15 @@ void serve(int count, char** words) {
     const uint64_t mount = strtoull(words[6], nullptr, 10);
     if (mount == 0) detach_dead(words[5]);
     else detach(mount);
+  } else if (what == "renew" && count >= 7) {
+    const auto device = static_cast<uint32_t>(strtoul(words[5], nullptr, 10));
+    auto replacements = insitu::clone_replacements(words[6], {words + 7, words + count});
+    insitu::enter(words[2], words[3], words[4]);
+    printf("%d\n", insitu::replace_dead(device, std::move(replacements)));
   } else {
     refuse(
         "usage: mount_attach attach PID START SPACE TARGET ro|rw NAME [UIDS GIDS] 3<ROOT | "
-        "detach PID START SPACE TARGET MOUNT");
+        "detach PID START SPACE TARGET MOUNT | renew PID START SPACE DEVICE SOURCE FLAGS:ROOT…");
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "containers/refusal.h"
 
@@ -40,6 +41,8 @@ struct StatMount {
   char text[4'096 + 1];
 };
 
+constexpr uint64_t kSuperblockBasics = 1, kMountBasics = 2, kMountRoot = 8, kMountPoint = 16;
+
 // Of a mount in this namespace. False: it is not there, or nothing can be told of it; see errno.
 inline bool stat_mount(uint64_t mount, uint64_t what, StatMount& out) {
   constexpr long kSysStatmount = 457;
@@ -55,19 +58,42 @@ inline bool stat_mount(uint64_t mount, uint64_t what, StatMount& out) {
 
 // Whether mounts on it appear in other namespaces as well. What cannot be told counts as shared.
 inline bool is_shared(uint64_t mount) {
-  constexpr uint64_t kBasics = 2;
   constexpr uint64_t kShared = 1u << 20;  // MS_SHARED
   StatMount out{};
-  return !stat_mount(mount, kBasics, out) || (out.propagation & kShared) != 0;
+  return !stat_mount(mount, kMountBasics, out) || (out.propagation & kShared) != 0;
 }
 
 // Where it is mounted, from our root on. False: it is mounted nowhere in this namespace.
 inline bool place_of(uint64_t mount, std::string& path) {
-  constexpr uint64_t kMountPoint = 0x10;
   StatMount out{};
   if (!stat_mount(mount, kMountPoint, out)) return false;
   path = out.text + out.mount_point;
   return true;
+}
+
+// The directory or file of its filesystem that it shows.
+inline bool root_of(uint64_t mount, std::string& path) {
+  StatMount out{};
+  if (!stat_mount(mount, kMountRoot, out)) return false;
+  path = out.text + out.root;
+  return true;
+}
+
+constexpr uint64_t kAllMounts = UINT64_MAX;
+
+// Those that are mounted in it; of `kAllMounts` all below our root. At most so many that nobody has more.
+inline std::vector<uint64_t> mounts_in(uint64_t mount) {
+  constexpr long kSysListmount = 458;
+  struct {
+    uint32_t size = 24;
+    uint32_t spare = 0;
+    uint64_t mount, last = 0;
+  } request;
+  request.mount = mount;
+  std::vector<uint64_t> all(10'000);
+  const long count = ::syscall(kSysListmount, &request, all.data(), all.size(), 0);
+  all.resize(count > 0 ? static_cast<size_t>(count) : 0);
+  return all;
 }
 
 }  // namespace insitu

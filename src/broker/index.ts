@@ -140,6 +140,11 @@ class ServedBroker implements Broker {
     this.#broker.describeTenant(tenant)
   }
 
+  absent(name: string): readonly string[] {
+    const all = this.#broker.grants(name).filter(({ state }) => state !== 'active')
+    return all.filter(({ inside }) => inside === undefined).map(({ at }) => at)
+  }
+
   async removeTenant(name: string, options: { readonly forget: boolean }): Promise<void> {
     const endpoint = this.#endpoints.get(name)
     this.#endpoints.delete(name)

@@ -161,6 +161,8 @@ export interface Broker {
   describeTenant(tenant: Tenant): void
   /** Ends the endpoint. `forget`: revokes its grants and drops them; else they come back with it. */
   removeTenant(name: string, options: { readonly forget: boolean }): Promise<void>
+  /** Where grants of that tenant stand that are not in its mount now. */
+  absent(name: string): readonly string[]
   /** Drops the grants of all tenants that are not among these. */
   forgetOthers(names: ReadonlySet<string>): Promise<void>
   /** The admin socket. */

@@ -43,6 +43,21 @@ export async function detach(
   await help(consumer.pid, ['detach', ...wordsOf(consumer), target, mount ?? '0'], -1)
 }
 
+/**
+ * Replaces bind mounts of the dead connection 0:`deviceMinor` in there by such of the living mount at `source`.
+ * `wanted`: options and root of each, `OPTIONS:ROOT`, as in its mount table. Resolves with how many. VfsError as of
+ * `attach`.
+ */
+export async function renew(
+  consumer: Consumer,
+  deviceMinor: number,
+  source: string,
+  wanted: readonly string[],
+): Promise<number> {
+  const words = ['renew', ...wordsOf(consumer), String(deviceMinor), source, ...wanted]
+  return Number(await help(consumer.pid, words, -1))
+}
+
 function wordsOf({ pid, startTicks, mountNamespace }: Consumer): string[] {
   return [String(pid), String(startTicks), mountNamespace]
 }

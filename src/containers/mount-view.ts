@@ -9,6 +9,8 @@ export interface SeenMount {
   /** Of the filesystem: the directory that is shown. */
   readonly root: string
   readonly mountPoint: string
+  /** Of the mount, not of its filesystem, as `ro,nosuid`. */
+  readonly options: string
 }
 
 /** A container with more mounts than that is not looked at. */
@@ -31,7 +33,7 @@ export async function mountsOf(pid: number): Promise<SeenMount[] | undefined> {
 /** Format: proc_pid_mountinfo(5). */
 export function parseMounts(text: string): SeenMount[] {
   return text.split('\n').flatMap((line) => {
-    const [id, parent, device, root, mountPoint] = line.split(' ')
+    const [id, parent, device, root, mountPoint, options = ''] = line.split(' ')
     if (id === undefined || parent === undefined || mountPoint === undefined) return []
     const [major, minor] = device?.split(':') ?? []
     return [
@@ -41,6 +43,7 @@ export function parseMounts(text: string): SeenMount[] {
         deviceMinor: major === '0' ? Number(minor) : undefined,
         root: unescape(root ?? '/'),
         mountPoint: unescape(mountPoint),
+        options,
       },
     ]
   })

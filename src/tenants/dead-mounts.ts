@@ -2,7 +2,7 @@
  * What a killed daemon left: mount points that answer nobody. Where we mount is written down before,
  * so that they are found again also when the configuration names them no more.
  */
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { unmountDetached } from '../file-server/native.ts'
 import { INSITU_TYPE, mountAt, readMountTable } from '../file-server/mount-table.ts'
@@ -12,8 +12,19 @@ const PATIENCE_MS = 2_000
 /** One on top of the other, when a start failed again and again. */
 const MAX_STACKED = 16
 
+/** open(2)'s, which Node does not name: the mount's root, without a word to its server. */
+const O_PATH = 0o10_000_000
+
+/** A mount that was taken away, held so that no other filesystem is given its number. */
+export interface DeadConnection {
+  readonly deviceMinor: number
+  close(): Promise<void>
+}
+
 export class MountRecords {
   readonly #folder: string
+  /** By where it was. */
+  readonly #dead = new Map<string, DeadConnection[]>()
 
   constructor(runtimeDirectory: string) {
     this.#folder = path.join(runtimeDirectory, 'serving')
@@ -41,11 +52,21 @@ export class MountRecords {
     for (const file of await readdir(this.#folder)) {
       const place = path.join(this.#folder, file)
       const mountPoint = file.endsWith('.json') ? await readPlace(place) : undefined
-      if (mountPoint !== undefined && (await recoverDeadMount(mountPoint)))
+      const dead = mountPoint === undefined ? [] : await recoverDeadMount(mountPoint)
+      if (mountPoint !== undefined && dead.length > 0) {
         recovered.push(mountPoint)
+        this.#dead.set(mountPoint, dead)
+      }
       await rm(place, { force: true })
     }
     return recovered
+  }
+
+  /** What `recover` took away there, for whoever mounts there again. */
+  takeDead(mountPoint: string): DeadConnection[] {
+    const dead = this.#dead.get(mountPoint) ?? []
+    this.#dead.delete(mountPoint)
+    return dead
   }
 }
 
@@ -58,14 +79,16 @@ async function readPlace(file: string): Promise<string | undefined> {
   }
 }
 
-/** Whether one of insitu's was taken away; other people's dead mounts are theirs. */
-export async function recoverDeadMount(mountPoint: string): Promise<boolean> {
-  let recovered = false
+/** Those of insitu's that were taken away, for the caller to close; other people's dead mounts are theirs. */
+export async function recoverDeadMount(mountPoint: string): Promise<DeadConnection[]> {
+  const recovered: DeadConnection[] = []
   for (let i = 0; i < MAX_STACKED; i += 1) {
-    if (mountAt(await readMountTable(), mountPoint)?.type !== INSITU_TYPE) break
+    const mounted = mountAt(await readMountTable(), mountPoint)
+    if (mounted?.type !== INSITU_TYPE) break
     if (!(await isDead(mountPoint))) break
+    const root = await open(mountPoint, O_PATH)
     unmountDetached(mountPoint)
-    recovered = true
+    recovered.push({ deviceMinor: mounted.minor, close: () => root.close() })
   }
   return recovered
 }

@@ -9,6 +9,7 @@ import type { Logger } from '../telemetry/log.ts'
 import { type MountRecords, recoverDeadMount } from './dead-mounts.ts'
 import type { TenantDefinition } from './definition.ts'
 import { type Directories, type TenantPlaces, tenantPlaces } from './places.ts'
+import { Renewing } from './renewing.ts'
 import { startTenant, type TenantServer } from './tenant-server.ts'
 
 /** Twice as long each time. */
@@ -17,7 +18,7 @@ const MAX_RETRY_MS = 60_000
 
 export type SeatBroker = Pick<
   Broker,
-  'addTenant' | 'describeTenant' | 'removeTenant' | 'forgetOthers'
+  'addTenant' | 'describeTenant' | 'removeTenant' | 'forgetOthers' | 'absent'
 >
 
 export interface SeatOptions {
@@ -35,6 +36,7 @@ export class Seat {
   #definition: TenantDefinition
   readonly #options: SeatOptions
   readonly #log: Logger
+  readonly #renewing: Renewing
   #server: TenantServer | undefined
   #state: TenantReport['state'] = 'starting'
   #error: string | undefined
@@ -48,7 +50,13 @@ export class Seat {
     this.#options = options
     this.#definition = options.definition
     this.places = tenantPlaces(options.directories, options.definition.name, options.definition)
-    this.#log = options.log.child({ tenant: options.definition.name })
+    const { definition, broker } = options
+    this.#log = options.log.child({ tenant: definition.name })
+    this.#renewing = new Renewing({
+      mountPoint: this.places.mountPoint,
+      absent: () => broker.absent(definition.name),
+      log: this.#log,
+    })
   }
 
   get definition(): TenantDefinition {
@@ -72,6 +80,7 @@ export class Seat {
     return this.#then(async () => {
       const { broker, records } = this.#options
       await broker.removeTenant(this.definition.name, { forget })
+      await this.#renewing.close()
       await this.#unmount()
       await records.strike(this.definition.name)
     })
@@ -102,8 +111,11 @@ export class Seat {
     this.#state = 'starting'
     try {
       await records.note(definition.name, places.mountPoint)
-      if (await recoverDeadMount(places.mountPoint))
+      this.#renewing.add(records.takeDead(places.mountPoint))
+      const dead = await recoverDeadMount(places.mountPoint)
+      if (dead.length > 0)
         this.#log.warn({ mountPoint: places.mountPoint }, 'took away a dead mount')
+      this.#renewing.add(dead)
       const server = await startTenant({
         tenant: definition,
         places,
@@ -116,6 +128,7 @@ export class Seat {
       })
       this.#server = server
       await broker.addTenant(definition, server.mount, server.compute)
+      await this.#renewing.run()
       this.#failures = 0
       this.#state = 'serving'
       this.#error = undefined

@@ -165,7 +165,7 @@ export class Tenants implements TenantAdministration {
   async #clear(name: string, purge: boolean): Promise<void> {
     const { directories } = this.#options
     const places = tenantPlaces(directories, name, { home: undefined, mountPoint: undefined })
-    await recoverDeadMount(places.mountPoint)
+    for (const dead of await recoverDeadMount(places.mountPoint)) await dead.close()
     // Not with what else is in it: the tenant's containers have that directory, and could lead us elsewhere.
     await rm(path.join(places.endpoint, API_SOCKET), { force: true })
     await rmdir(places.endpoint).catch(ignoreMissing)

@@ -1,6 +1,6 @@
 /** A volume in a container is a grant as any other: it lasts as long as the container, is measured, and is held. */
 import { spawn } from 'node:child_process'
-import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -73,6 +73,54 @@ if (able)
     await until(async () => (await grants()) === 0)
     const folder = path.join(served.state, 'tenants/acme/containers')
     await until(async () => (await readdir(folder)).length === 0)
+  })
+
+if (able)
+  test('what a container bind-mounted of the home comes back after a crash, as it was', async () => {
+    const inside = await served.directory('binds')
+    const home = served.home('acme')
+    const at = (name: string): string => path.join(inside, name)
+    await done('volume mount data --tenant acme --at shared/data')
+    await served.run('sh', [
+      '-c',
+      `mkdir ${home}/own; echo own >${home}/own/file; echo top >${home}/top`,
+    ])
+    await using shell = ConsumerShell.in(PRIVATE)
+    await shell.ask(
+      `mount -t tmpfs own ${inside}; cd ${inside}; mkdir home own data held; touch top`,
+    )
+    for (const [source, target] of [
+      [home, 'home'],
+      [`${home}/own`, 'own'],
+      [`${home}/shared/data`, 'data'],
+      [`${home}/own`, 'held'],
+      [`${home}/top`, 'top'],
+    ] as const)
+      assert.is(await shell.ask(`mount --bind ${source} ${at(target)}`), '')
+    assert.is(await shell.ask(`mount -o remount,bind,ro,noexec ${at('own')}`), '')
+    // What is in another one is not taken along with it.
+    assert.is(await shell.ask(`mkdir held/in; mount -t tmpfs in held/in; touch held/in/mine`), '')
+    assert.is(await shell.ask(`exec 5<own/file; cat own/file data/file1 top`), 'own\ngranted\ntop')
+
+    await served.kill(daemon, 'SIGKILL')
+    assert.match(await shell.ask('cat own/file'), /not connected/)
+    daemon = await served.serve()
+    assert.is(
+      await shell.ask('cat home/own/file own/file data/file1 home/shared/data/file1 top'),
+      'own\nown\ngranted\ngranted\ntop',
+    )
+    assert.match(await shell.ask('echo x >own/file'), /Read-only/)
+    assert.match(await shell.ask('echo x >data/file1'), /Read-only/)
+    assert.is(await shell.ask(`grep -c '/own fuse.insitu ro,.*noexec' /proc/self/mounts`), '1')
+    assert.is(await shell.ask('echo new >home/top; cat top'), 'new')
+    assert.match(await shell.ask('cat <&5'), /not connected/)
+    assert.match(await shell.ask('ls held'), /not connected/)
+    assert.is(await shell.ask('umount held/in; exec 5<&-; cd /'), '')
+    // Each once, and none of them under another.
+    const mounts = await readFile(`/proc/${await shell.pid()}/mountinfo`, 'utf8')
+    for (const name of ['home', 'own', 'data', 'top'])
+      assert.is(mounts.split('\n').filter((line) => line.includes(` ${at(name)} `)).length, 1, name)
+    await done('volume unmount shared/data --tenant acme --force')
   })
 
 /** As fast as can be: a copy beside it never is of one moment. First one file, then the other: never is the second ahead, nor more than one behind. */

@@ -6,6 +6,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { canRunContainers, Podman } from '../support/podman.ts'
 import { exit } from '../support/cli.ts'
+import { ConsumerShell } from '../support/consumer-shell.ts'
 import { ask } from '../support/unix-http.ts'
 import { ServeWorld, until } from '../support/serve-world.ts'
 
@@ -59,10 +60,9 @@ policies:
       assert.equal(await grants(), [])
 
       // One goes on while another comes and goes: podman gives both the same id, and counts too.
-      const first = podman.start(['-v', 'work:/w'], 'cat /w/file; cat >/dev/null')
-      let said = ''
-      first.stdout?.on('data', (text: Buffer) => (said += text.toString()))
-      await until(() => said === 'granted\n')
+      const first = podman.start(['-v', 'work:/w'], 'exec sh')
+      const shell = new ConsumerShell(first)
+      assert.is(await shell.ask('cat /w/file'), 'granted')
       const second = await podman.run(
         ['-v', 'work:/w', '-v', 'more:/r'],
         'echo written > /w/new; cat /w/new /r/file; echo x > /r/x',
@@ -76,9 +76,15 @@ policies:
       await left('volumes/work rw')
 
       // The daemon is killed; the count and the path are the same, and a new container is served.
+      // The one that runs has what it had.
       await world.kill(daemon, 'SIGKILL')
+      assert.match(await shell.ask('cat /w/file'), /not connected/)
       await world.serve()
       assert.equal(await grants(), ['volumes/work rw'])
+      assert.is(
+        await shell.ask('cat /w/file; echo after >/w/after; cat /w/after'),
+        'granted\nafter',
+      )
       const third = await podman.run(['-v', 'work:/w', '-v', 'more:/r'], 'cat /w/new /r/file')
       assert.is(third.stdout, 'written\ngranted\n', third.stderr)
       await left('volumes/work rw')
