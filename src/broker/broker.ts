@@ -2,26 +2,20 @@
 import path from 'node:path'
 import type { Logger } from '../telemetry/log.ts'
 import { Turns } from '../turns.ts'
-import { BrokerError } from './broker-error.ts'
+import { CatalogChanges } from './catalog-changes.ts'
 import { NOBODY, record, served, type Context, type ServedTenant } from './context.ts'
 import { Deadlines } from './deadlines.ts'
 import { Events } from './events.ts'
-import { GrantTable, type Entry } from './grant-table.ts'
+import { GrantTable } from './grant-table.ts'
 import { HolderLooks, type Holder } from './holders.ts'
-import {
-  hasImage,
-  provideAlone,
-  putVolume,
-  removeVolume,
-  settleVolumes,
-  unmountImages,
-} from './making.ts'
+import { hasImage, provideAlone, settleVolumes, unmountImages } from './making.ts'
 import { explain, mountGrant, type Mounted, type Requested } from './mounting.ts'
 import { Policies } from './policies.ts'
 import { visible } from './policy.ts'
 import type { BrokerConfiguration, InsideChange, Reconciliation, TenantMount } from './ports.ts'
 import { reevaluate, restore, tidy } from './reconciling.ts'
-import { holdersOf, inSlices, openIn, takeAll, takeAway, unmountGrant } from './revoking.ts'
+import { toReport, type GrantReport, type VolumeReport } from './reports.ts'
+import { holdersOf, inSlices, takeAll, takeAway, unmountGrant } from './revoking.ts'
 import type { UnmountOptions } from './revoking.ts'
 import { Sampler } from './sampling.ts'
 import type { Selection } from './select.ts'
@@ -29,29 +23,8 @@ import { takeSnapshot, type SnapshotRequest, type Taken } from './snapshots.ts'
 import { Images, type StorageDirectories } from './storage/images.ts'
 import type { Actor, AuditEntry } from './store/audit.ts'
 import { Store } from './store/index.ts'
-import type {
-  ContainerPlace,
-  Grant,
-  MountRequest,
-  Policy,
-  Tenant,
-  Volume,
-  VolumeState,
-} from './types.ts'
+import type { ContainerPlace, Grant, MountRequest, Policy, Tenant } from './types.ts'
 import { Volumes } from './volumes.ts'
-
-export interface GrantReport extends Grant {
-  /** `unavailable`: promised, and mounted again as soon as its backing is there. `drifted`: served, but
-   * not seen where it was put inside a container. */
-  readonly state: 'preparing' | 'active' | 'revoking' | 'unavailable' | 'drifted'
-  readonly reason: string | undefined
-}
-
-export interface VolumeReport {
-  readonly volume: Volume
-  readonly state: VolumeState
-  readonly configured: boolean
-}
 
 /** Each is a process for some ten milliseconds. */
 const PARALLEL_MOUNTS = 4
@@ -67,6 +40,7 @@ export interface GrantBrokerOptions {
 }
 
 export class GrantBroker {
+  readonly catalog: CatalogChanges
   readonly #context: Context
   readonly #deadlines: Deadlines
   readonly #sampler: Sampler
@@ -94,6 +68,7 @@ export class GrantBroker {
       onTerms: (id, expiresAtMs) => this.#deadlines.set(id, expiresAtMs),
       onInside: (id, change) => void this.#insideChanged(id, change),
     }
+    this.catalog = new CatalogChanges(this.#context)
     this.#sampler = new Sampler(this.#context)
     this.#tidying = setInterval(() => {
       tidy(this.#context).catch((error: unknown) => log.error({ err: error }, 'tidying up'))
@@ -237,7 +212,7 @@ export class GrantBroker {
     return entry?.requestKey === key ? toReport(entry) : undefined
   }
 
-  // ---- for an operator -----------------------------------------------------------------------
+  // ---- for an operator, beside `catalog` -------------------------------------------------------
 
   grants(tenant?: string): GrantReport[] {
     const { table } = this.#context
@@ -270,23 +245,6 @@ export class GrantBroker {
     }))
   }
 
-  /** BrokerError. Makes what it needs, or changes how it is described. */
-  async putVolume(volume: Volume, actor: Actor): Promise<Reconciliation> {
-    this.#refuseConfigured(this.#context.volumes.isConfigured(volume.name), volume.name)
-    await putVolume(this.#context, volume)
-    this.#recordChange('volume-put', volume.name, actor)
-    return await reevaluate(this.#context)
-  }
-
-  /** False: there was none. Data of ours stays unless `purge`; anybody else's always. */
-  async removeVolume(name: string, purge: boolean, actor: Actor): Promise<boolean> {
-    this.#refuseConfigured(this.#context.volumes.isConfigured(name), name)
-    const removed = await removeVolume(this.#context, name, purge)
-    if (removed)
-      this.#recordChange('volume-remove', name, actor, purge ? 'with its data' : undefined)
-    return removed
-  }
-
   /** How full and how well volumes are now, instead of at the last look. */
   look(): Promise<void> {
     return this.#context.volumes.look()
@@ -301,49 +259,11 @@ export class GrantBroker {
     return takeSnapshot(this.#context, of, request, actor)
   }
 
-  /** No new grants. Those not in use go at once, with `force` all. What is left is given back. */
-  async drain(name: string, force: boolean, actor: Actor): Promise<GrantReport[]> {
-    const { volumes, table } = this.#context
-    if (volumes.get(name) === undefined)
-      throw new BrokerError('unknown-volume', `there is no volume "${name}"`)
-    volumes.setDraining(name, true)
-    this.#recordChange('drain', name, actor, force ? 'by force' : undefined)
-    const entries = [...table.all()].filter(({ grant }) => grant.volume === name)
-    const going = force ? entries : entries.filter((each) => openIn(this.#context, each) === 0)
-    const reason = `"${name}" is drained`
-    await takeAll(this.#context, going, { event: 'revoked', actor, reason })
-    return entries.filter((each) => table.get(each.grant.id) === each).map(toReport)
-  }
-
-  undrain(name: string, actor: Actor): void {
-    const { volumes } = this.#context
-    if (volumes.get(name) === undefined)
-      throw new BrokerError('unknown-volume', `there is no volume "${name}"`)
-    volumes.setDraining(name, false)
-    this.#recordChange('drain', name, actor, 'ended')
-  }
-
   policies(): { readonly policy: Policy; readonly configured: boolean }[] {
     const { policies } = this.#context
     return policies
       .all()
       .map((policy) => ({ policy, configured: policies.isConfigured(policy.name) }))
-  }
-
-  async putPolicy(policy: Policy, actor: Actor): Promise<Reconciliation> {
-    const { policies } = this.#context
-    this.#refuseConfigured(policies.isConfigured(policy.name), policy.name)
-    policies.put(policy)
-    this.#recordChange('policy-put', policy.name, actor)
-    return await reevaluate(this.#context)
-  }
-
-  async removePolicy(name: string, actor: Actor): Promise<Reconciliation | undefined> {
-    const { policies } = this.#context
-    this.#refuseConfigured(policies.isConfigured(name), name)
-    if (!policies.remove(name)) return undefined
-    this.#recordChange('policy-remove', name, actor)
-    return await reevaluate(this.#context)
   }
 
   /** Mount and table agree, of all tenants. */
@@ -371,21 +291,6 @@ export class GrantBroker {
     this.#deadlines.close()
     this.#context.volumes.close()
     this.#context.store.close()
-  }
-
-  #refuseConfigured(configured: boolean, name: string): void {
-    if (!configured) return
-    throw new BrokerError('exists', `"${name}" stands in the configuration file; change it there`)
-  }
-
-  #recordChange(
-    action: 'volume-put' | 'volume-remove' | 'policy-put' | 'policy-remove' | 'drain',
-    subject: string,
-    actor: Actor,
-    reason?: string,
-  ): void {
-    const outcome = 'done'
-    record(this.#context, { ...actor, action, outcome, tenant: undefined, subject, reason })
   }
 
   async #insideChanged(id: string, { kind, why }: InsideChange): Promise<void> {
@@ -417,10 +322,4 @@ export class GrantBroker {
     const { failed } = await takeAll(this.#context, [entry], cause)
     if (failed > 0) this.#deadlines.set(id, Date.now() + RETRY_EXPIRY_MS)
   }
-}
-
-function toReport({ grant, state, unavailable, drift }: Entry): GrantReport {
-  const reason = unavailable ?? drift
-  if (state !== 'active' || reason === undefined) return { ...grant, state, reason }
-  return { ...grant, state: unavailable === undefined ? 'drifted' : 'unavailable', reason }
 }

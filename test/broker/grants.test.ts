@@ -210,16 +210,16 @@ test('a drained volume gives nothing more; what is not in use goes', async ({ wo
   await broker.mount('acme', asks('used'), by)
   await broker.mount('acme', asks('unused'), by)
   for (const each of acme.standing.values()) if (each.at === 'used') each.openHandles = 1
-  const left = await broker.drain('data', false, nobody)
+  const left = await broker.catalog.drain('data', false, nobody)
   assert.equal(
     left.map(({ at }) => at),
     ['used'],
   )
   assert.is(await refusal(broker.mount('acme', asks('more'), by)), 'draining')
-  assert.equal(await broker.drain('data', true, nobody), [])
+  assert.equal(await broker.catalog.drain('data', true, nobody), [])
   await world.restart()
   assert.is(await refusal(world.broker.mount('acme', asks('more'), by)), 'draining')
-  world.broker.undrain('data', nobody)
+  world.broker.catalog.undrain('data', nobody)
   await world.broker.mount('acme', asks('more'), by)
 })
 
@@ -295,12 +295,12 @@ test('a tenant whose revocations hang delays those of nobody else', async ({ wor
   const bolt = await world.tenant('bolt', 200_000)
   const takeAway = [
     () => world.configure([]),
-    () => broker.drain('data', true, nobody),
+    () => broker.catalog.drain('data', true, nobody),
     () => broker.tidy(),
   ]
   for (const [n, take] of takeAway.entries()) {
     await world.configure()
-    broker.undrain('data', nobody)
+    broker.catalog.undrain('data', nobody)
     for (const at of Array.from({ length: 10 }, (_, i) => `${n}-${i}`))
       await broker.mount('acme', asks(at), by)
     await broker.mount('bolt', asks('b'), by)

@@ -108,7 +108,7 @@ test('of a directory: one moment of it with owners, links and attributes', async
     ) + command('sh', '-c', 'cd "$1" && getfattr -R -h -m - -d . ', 'xattrs', folder)
   const before = list(source)
 
-  await world.broker.putVolume(volumeNamed('data', source), nobody)
+  await world.broker.catalog.putVolume(volumeNamed('data', source), nobody)
   const { volume } = await world.broker.snapshot('data', { name: 'then', into }, nobody)
   writeFileSync(file, 'after')
   assert.is(list(volume.backing), before)
@@ -125,11 +125,11 @@ test('of a directory: one moment of it with owners, links and attributes', async
   assert.is(await taking('open', into), 'not-possible')
   command('chmod', '700', into)
 
-  assert.ok(await world.broker.removeVolume('then', false, nobody))
+  assert.ok(await world.broker.catalog.removeVolume('then', false, nobody))
   assert.is(await taking('then', into), 'exists')
   assert.ok(existsSync(path.join(into, 'then/in/file')))
   await world.broker.snapshot('data', { name: 'again', into }, nobody)
-  assert.ok(await world.broker.removeVolume('again', true, nobody))
+  assert.ok(await world.broker.catalog.removeVolume('again', true, nobody))
   assert.equal(readdirSync(into), ['then'])
 })
 
@@ -141,7 +141,7 @@ test('of a directory whose filesystem shares no blocks: refused', async () => {
   const into = path.join(disk.folder, 'snapshots')
   for (const each of [source, into]) mkdirSync(each, { mode: 0o700 })
   writeFileSync(path.join(source, 'file'), 'x')
-  await world.broker.putVolume(volumeNamed('data', source), nobody)
+  await world.broker.catalog.putVolume(volumeNamed('data', source), nobody)
   try {
     await world.broker.snapshot('data', { name: 'then', into }, nobody)
     assert.unreachable()

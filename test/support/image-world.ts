@@ -50,7 +50,7 @@ export class ImageWorld implements AsyncDisposable {
   }
 
   async create(name: string, image?: Image): Promise<string> {
-    await this.broker.putVolume(this.volume(name, image), nobody)
+    await this.broker.catalog.putVolume(this.volume(name, image), nobody)
     return this.images.backing(name)
   }
 

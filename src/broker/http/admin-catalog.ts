@@ -39,7 +39,7 @@ export function addAdminVolumes(app: FastifyInstance, { broker }: Options): void
     },
     async (request) => {
       const volume = toVolume(request.body, (name) => broker.imageBacking(name))
-      return await broker.putVolume(volume, peerOfRequest(request.raw))
+      return await broker.catalog.putVolume(volume, peerOfRequest(request.raw))
     },
   )
   app.delete<{ Params: { name: string }; Querystring: { purge?: string } }>(
@@ -59,7 +59,7 @@ export function addAdminVolumes(app: FastifyInstance, { broker }: Options): void
     async (request) => {
       const { name } = request.params
       const purge = request.query.purge === 'true'
-      if (await broker.removeVolume(name, purge, peerOfRequest(request.raw))) return {}
+      if (await broker.catalog.removeVolume(name, purge, peerOfRequest(request.raw))) return {}
       throw new BrokerError('unknown-volume', `there is no volume "${name}"`)
     },
   )
@@ -105,8 +105,8 @@ export function addAdminVolumes(app: FastifyInstance, { broker }: Options): void
       const peer = peerOfRequest(request.raw)
       const { name } = request.params
       const { force = false, end = false } = request.body
-      if (!end) return { left: (await broker.drain(name, force, peer)).map(grantView) }
-      broker.undrain(name, peer)
+      if (!end) return { left: (await broker.catalog.drain(name, force, peer)).map(grantView) }
+      broker.catalog.undrain(name, peer)
       return { left: [] }
     },
   )
@@ -135,7 +135,7 @@ export function addAdminPolicies(app: FastifyInstance, { broker }: Options): voi
         response: schemas.responses({ 200: schemas.Reconciliation }),
       },
     },
-    (request) => broker.putPolicy(toPolicy(request.body), peerOfRequest(request.raw)),
+    (request) => broker.catalog.putPolicy(toPolicy(request.body), peerOfRequest(request.raw)),
   )
   app.delete<{ Params: { name: string } }>(
     '/policies/:name',
@@ -148,7 +148,10 @@ export function addAdminPolicies(app: FastifyInstance, { broker }: Options): voi
       },
     },
     async (request) => {
-      const report = await broker.removePolicy(request.params.name, peerOfRequest(request.raw))
+      const report = await broker.catalog.removePolicy(
+        request.params.name,
+        peerOfRequest(request.raw),
+      )
       if (report === undefined) throw new BrokerError('not-found', 'there is no such policy')
       return report
     },

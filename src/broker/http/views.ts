@@ -1,6 +1,6 @@
 /** Between the broker's words and the API's: times as ISO 8601, durations in seconds. */
 import path from 'node:path'
-import type { GrantReport, VolumeReport } from '../broker.ts'
+import type { GrantReport, VolumeReport } from '../reports.ts'
 import { BrokerError } from '../broker-error.ts'
 import { faultOfAt, faultOfSubpath } from '../paths.ts'
 import type { Selection } from '../select.ts'
