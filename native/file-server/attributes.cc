@@ -81,7 +81,7 @@ void fill_entry(Session& session, const Inode& inode, const struct stat& attribu
 // Nobody changes a point but us, so its name is good for as long as any is.
 int look_up_root(Session& session, const Inode& parent, const Graft& graft, fuse_entry_out& out,
                  InodePtr& child) {
-  UniqueFd path(::fcntl(graft.root->get(), F_DUPFD_CLOEXEC, 0));
+  UniqueFd path = graft.root.open();
   struct stat attributes;
   if (!path || ::fstat(path.get(), &attributes) < 0) return errno;
   child = session.inodes().remember(std::move(path), attributes, graft.filesystem);

@@ -42,8 +42,10 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
                            InstanceMethod<&NativeFileServer::graft_programs>("graftPrograms"),
                            InstanceMethod<&NativeFileServer::grafts_within>("graftsWithin"),
                            InstanceMethod<&NativeFileServer::graft_at>("graftAt"),
+                           InstanceMethod<&NativeFileServer::shown>("shown"),
                            InstanceMethod<&NativeFileServer::revoke>("revoke"),
                            InstanceMethod<&NativeFileServer::latencies>("latencies"),
+                           InstanceMethod<&NativeFileServer::usage>("usage"),
                            InstanceMethod<&NativeFileServer::hold_writes>("holdWrites"),
                            InstanceMethod<&NativeFileServer::let_write>("letWrite"),
                            InstanceMethod<&NativeFileServer::stop>("stop"),
@@ -157,6 +159,8 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
   Napi::Value grafts_within(const Napi::CallbackInfo& info) {
     return grafts_within_binding(info, session_);
   }
+  Napi::Value shown(const Napi::CallbackInfo& info) { return shown_binding(info, session_); }
+  Napi::Value usage(const Napi::CallbackInfo& info) { return usage_binding(info, session_); }
   Napi::Value graft_at(const Napi::CallbackInfo& info) {
     return graft_at_binding(info, session_);
   }

@@ -119,16 +119,14 @@ bool is_reserved(Session& session, std::string_view name) {
 // Of an entry in a mount that has grafts: a point is its graft's root, and above that root is the
 // point's directory.
 uint64_t shown_entry(Session& session, const Inode& directory, std::string_view name, ino_t ino) {
-  struct stat root;
   if (name == "..") {
     const GraftPtr graft = session.grafts().rooted_at(directory);
     const InodePtr parent = graft ? session.inodes().find(graft->parent_tree, graft->parent_dev,
                                                           graft->parent_ino)
                                   : nullptr;
     if (parent) return shown_ino(session, parent->filesystem(), parent->ino());
-  } else if (const GraftPtr graft = session.grafts().at(directory, name);
-             graft && ::fstat(graft->root->get(), &root) == 0) {
-    return shown_ino(session, *graft->filesystem, root.st_ino);
+  } else if (const GraftPtr graft = session.grafts().at(directory, name)) {
+    return shown_ino(session, *graft->filesystem, graft->ino);
   }
   return shown_ino(session, directory.filesystem(), ino);
 }

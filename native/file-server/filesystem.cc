@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "reopen.h"
-
 namespace insitu {
 
 Filesystem::Filesystem(TreePtr its_tree, dev_t device, uint16_t number_mark, int first,
@@ -17,11 +15,11 @@ Filesystem::Filesystem(TreePtr its_tree, dev_t device, uint16_t number_mark, int
 }
 
 bool Filesystem::learn(const FileIdentity& identity, int path) {
-  UniqueFd directory = reopen(path, O_RDONLY | O_DIRECTORY);
-  if (!directory || !identity.open(directory.get(), O_PATH)) return false;
+  MountAnchorPtr anchor = MountAnchors::of_process().of(identity, path);
+  if (!anchor) return false;
   const std::lock_guard lock(mutex_);
   if (roots_.size() >= kMaxRoots) return false;
-  roots_.push_back({identity.mount(), std::make_shared<const UniqueFd>(std::move(directory))});
+  roots_.push_back(std::move(anchor));
   return true;
 }
 
@@ -29,38 +27,33 @@ bool Filesystem::opens(const FileIdentity& identity, int path, bool is_directory
   if (identity.empty() || reach_ != Reach::handles) return false;
   {
     const std::lock_guard lock(mutex_);
-    if (std::ranges::any_of(roots_, [&](const Root& root) { return root.mount == identity.mount(); }))
+    if (std::ranges::any_of(roots_, [&](const auto& root) { return root->mount == identity.mount(); }))
       return true;
   }
   return is_directory && learn(identity, path);
 }
 
 UniqueFd Filesystem::open(const FileIdentity& identity) const {
-  Descriptor directory;
+  MountAnchorPtr through;
   {
     const std::lock_guard lock(mutex_);
-    for (const Root& root : roots_)
-      if (root.mount == identity.mount()) directory = root.directory;
+    for (const MountAnchorPtr& root : roots_)
+      if (root->mount == identity.mount()) through = root;
   }
-  if (!directory) {
+  if (!through) {
     errno = ESTALE;
     return UniqueFd{};
   }
-  return identity.open(directory->get(), O_PATH);
+  return identity.open(through->directory.get(), O_PATH);
 }
 
-Descriptor Filesystem::any_directory() const {
+MountAnchorPtr Filesystem::any_root() const {
   const std::lock_guard lock(mutex_);
-  return roots_.empty() ? nullptr : roots_.front().directory;
-}
-
-int Filesystem::any_mount() const {
-  const std::lock_guard lock(mutex_);
-  return roots_.empty() ? -1 : roots_.front().mount;
+  return roots_.empty() ? nullptr : roots_.front();
 }
 
 void Filesystem::close() {
-  std::vector<Root> closing;
+  std::vector<MountAnchorPtr> closing;
   const std::lock_guard lock(mutex_);
   closing.swap(roots_);
 }

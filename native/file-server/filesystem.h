@@ -7,12 +7,10 @@
 
 #include "../common/unique_fd.h"
 #include "file_handle.h"
+#include "kept_directory.h"
 #include "tree.h"
 
 namespace insitu {
-
-// Keeps a descriptor open while it is used; empty (errno says why) when it could not be had.
-using Descriptor = std::shared_ptr<const UniqueFd>;
 
 // One filesystem as one tree reaches it, and how its inodes are found again once their descriptors
 // were given up: by file handle where it has them and we may open by them; else by parent and name,
@@ -35,17 +33,12 @@ class Filesystem {
   bool opens(const FileIdentity& identity, int path, bool is_directory);
   // O_PATH; empty with errno.
   UniqueFd open(const FileIdentity& identity) const;
-  // A directory of it, and the mount through which that is; null and -1 where there are no handles.
-  Descriptor any_directory() const;
-  int any_mount() const;
+  // A mount through which it is reached; null where there are no handles.
+  MountAnchorPtr any_root() const;
   // No descriptor is kept from here on.
   void close();
 
  private:
-  struct Root {
-    int mount;
-    Descriptor directory;
-  };
   // Of bind mounts of one filesystem inside one tree.
   static constexpr size_t kMaxRoots = 64;
 
@@ -53,7 +46,7 @@ class Filesystem {
 
   Reach reach_ = Reach::paths;
   mutable std::mutex mutex_;  // guards what follows; innermost
-  std::vector<Root> roots_;
+  std::vector<MountAnchorPtr> roots_;
 };
 
 using FilesystemPtr = std::shared_ptr<Filesystem>;

@@ -82,6 +82,19 @@ Napi::Value graft_at_binding(const Napi::CallbackInfo& info,
   return make(info.Env(), session, std::move(request), at);
 }
 
+Napi::Value shown_binding(const Napi::CallbackInfo& info, const std::shared_ptr<Session>& session) {
+  // Longer only behind one who holds the directory's lock; everybody else sees it by then.
+  constexpr unsigned kShownMs = 2'000;
+  const uint32_t graft = info[0].As<Napi::Number>().Uint32Value();
+  const auto convert = [](Napi::Env env, bool) -> Napi::Value { return env.Undefined(); };
+  // Nearly always by the time that somebody asks.
+  if (session->grafts().is_shown(graft, 0))
+    return run_here(info.Env(), [] { return true; }, convert);
+  return queue(
+      info.Env(), lane_of(session.get()) + 2,
+      [session, graft] { return session->grafts().is_shown(graft, kShownMs); }, convert);
+}
+
 Napi::Value revoke_binding(const Napi::CallbackInfo& info,
                            const std::shared_ptr<Session>& session) {
   const uint32_t graft = info[0].As<Napi::Number>().Uint32Value();
@@ -126,6 +139,18 @@ Napi::Value latencies_binding(const Napi::CallbackInfo& info,
     auto entry = Napi::Object::New(info.Env());
     entry.Set("graft", graft->tree->id);
     entry.Set("counts", values);
+    out.Set(out.Length(), entry);
+  }
+  return out;
+}
+
+Napi::Value usage_binding(const Napi::CallbackInfo& info, const std::shared_ptr<Session>& session) {
+  auto out = Napi::Array::New(info.Env());
+  for (const GraftPtr& graft : session->grafts().all()) {
+    if (!graft->tree->quota) continue;
+    auto entry = Napi::Object::New(info.Env());
+    entry.Set("graft", graft->tree->id);
+    entry.Set("usedBytes", static_cast<double>(graft->tree->quota->used()));
     out.Set(out.Length(), entry);
   }
   return out;

@@ -11,6 +11,8 @@ namespace insitu {
 // (tree: number, path, name, backing: string, {readOnly, revocable, quotaBytes}) => Promise<number>
 Napi::Value graft_binding(const Napi::CallbackInfo& info, const std::shared_ptr<Session>& session);
 // (at, backing, subpath, options) => Promise<number>; `at` is relative to the mount.
+// (graft: number) => Promise<void>, once the kernel shows it.
+Napi::Value shown_binding(const Napi::CallbackInfo& info, const std::shared_ptr<Session>& session);
 Napi::Value graft_at_binding(const Napi::CallbackInfo& info,
                              const std::shared_ptr<Session>& session);
 // (graft: number) => Promise<void>
@@ -27,6 +29,8 @@ Napi::Value let_write_binding(const Napi::CallbackInfo& info,
 // () => {graft, counts: Float64Array}[], of those that served something.
 Napi::Value latencies_binding(const Napi::CallbackInfo& info,
                               const std::shared_ptr<Session>& session);
+// () => {graft, usedBytes}[], of those that have a quota.
+Napi::Value usage_binding(const Napi::CallbackInfo& info, const std::shared_ptr<Session>& session);
 // Of each graft, for `statistics()`.
 Napi::Array graft_statistics(Napi::Env env, const Session& session);
 // (graft: number) => the same of that one and of those that stand in it, outer ones first.

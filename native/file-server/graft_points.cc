@@ -1,7 +1,6 @@
 #include "graft_points.h"
 
 #include <fcntl.h>
-#include <linux/mount.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -12,10 +11,6 @@
 
 #include "attributes.h"
 #include "open_beneath.h"
-
-#ifndef OPEN_TREE_CLONE
-#define OPEN_TREE_CLONE 1
-#endif
 
 namespace insitu {
 
@@ -65,19 +60,6 @@ bool make_stub(int parent, const std::string& name) {
   if (stub.st_dev != around.st_dev) fail(EBUSY, "something is mounted at " + name);
   if (!is_empty(parent, name)) fail(ENOTEMPTY, "a graft never covers what is in " + name);
   return made;
-}
-
-UniqueFd read_only_clone(int backing) {
-  UniqueFd tree(static_cast<int>(::syscall(SYS_open_tree, backing, "",
-                                           AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE |
-                                               O_CLOEXEC)));
-  if (!tree) return UniqueFd{};
-  mount_attr attributes{};
-  attributes.attr_set = MOUNT_ATTR_RDONLY;
-  if (::syscall(SYS_mount_setattr, tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes,
-                sizeof attributes) != 0)
-    return UniqueFd{};
-  return UniqueFd(::openat(tree.get(), ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
 }
 
 std::vector<std::pair<dev_t, ino_t>> directories_up(int from, int root) {

@@ -10,9 +10,6 @@ namespace insitu {
 UniqueFd open_point_directory(int root, const std::string& path);
 // The directory `name`, empty and ours to cover. Whether it had to be made.
 bool make_stub(int parent, const std::string& name);
-// A detached clone that refuses writing by itself, so that no mistake of ours can let any pass.
-// Empty where we may not make one.
-UniqueFd read_only_clone(int backing);
 // Of the directory `from` up to `root`, both included.
 std::vector<std::pair<dev_t, ino_t>> directories_up(int from, int root);
 

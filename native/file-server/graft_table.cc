@@ -14,14 +14,16 @@
 #include "../common/open_backing.h"
 #include "attributes.h"
 #include "graft_points.h"
+#include "read_only_clones.h"
 #include "session.h"
 
 namespace insitu {
 
 namespace {
 
-// Each costs about four descriptors and a few kilobytes.
+// Each costs a few kilobytes.
 constexpr size_t kMaxGrafts = 16'384;
+// Of one where there are no file handles, or with programs.
 constexpr rlim_t kDescriptorsOfGraft = 5;
 // Until requests under way are answered. Only one that hangs in the backing takes longer, and what
 // it reads or writes was asked for before.
@@ -29,13 +31,10 @@ constexpr unsigned kUnderWayMs = 2'000;
 // Until the kernel has dropped what it knows. Longer only behind something that hangs; everything is
 // refused by then.
 constexpr unsigned kSweepMs = 10'000;
-constexpr unsigned kShownMs = 2'000;
 
 [[noreturn]] void fail(int error, const std::string& what) {
   throw std::system_error(error, std::generic_category(), what);
 }
-
-Descriptor shared(UniqueFd fd) { return std::make_shared<const UniqueFd>(std::move(fd)); }
 
 // Between two looks at the limit of descriptors.
 constexpr size_t kRoomAt = 512;
@@ -65,6 +64,23 @@ std::vector<GraftStatistics> to_statistics(const std::vector<GraftPtr>& grafts) 
   return out;
 }
 
+void remove_stub(const Graft& graft) {
+  if (!graft.made_stub) return;
+  if (const UniqueFd parent = graft.parent.open())
+    ::unlinkat(parent.get(), graft.name.c_str(), AT_REMOVEDIR);
+}
+
+// One that is to be read-only is reached through a clone of the volume that is.
+KeptDirectory root_of(const GraftRequest& request, const KeptDirectory& plain, int top,
+                      int backing) {
+  if (!request.read_only) return plain;
+  if (plain.by_handle())
+    if (MountAnchorPtr clone = ReadOnlyClones::of_process().of(top, *mount_table()))
+      return plain.through(std::move(clone));
+  UniqueFd own = read_only_clone(backing);
+  return own ? KeptDirectory(std::move(own)) : plain;
+}
+
 void check_name(const Session& session, const std::string& name) {
   if (!is_component(name) || name.size() > 255 || name.find('\0') != std::string::npos)
     fail(EINVAL, "not a name that a graft can have: " + name);
@@ -76,10 +92,12 @@ void check_name(const Session& session, const std::string& name) {
 
 // Everything that may take long: no other graft, and above all no revocation, waits for it.
 std::shared_ptr<Graft> GraftTable::open_tree(const GraftRequest& request) const {
-  UniqueFd backing = open_backing(request.backing);
-  if (!backing) fail(errno, "the backing of the graft, " + request.backing);
-  if (!request.subpath.empty()) backing = open_point_directory(backing.get(), request.subpath);
+  const UniqueFd top = open_backing(request.backing);
+  if (!top) fail(errno, "the backing of the graft, " + request.backing);
+  const UniqueFd backing = open_point_directory(top.get(), request.subpath);
   Whereabouts lies = check_overlap(backing.get(), request.backing);
+  struct stat root;
+  if (::fstat(backing.get(), &root) < 0) fail(errno, request.backing);
 
   const auto tree = std::make_shared<Tree>();
   tree->read_only = request.read_only;
@@ -93,28 +111,31 @@ std::shared_ptr<Graft> GraftTable::open_tree(const GraftRequest& request) const 
     tree->quota = std::make_unique<Quota>(*request.quota_bytes, occupied_bytes(backing.get()));
   if (VirtualLayer* const layer = session_.virtual_layer(); layer && request.compute)
     layer->prepare(*tree, backing.get(), request.backing, request.identity);
-  UniqueFd clone = request.read_only ? read_only_clone(backing.get()) : UniqueFd{};
   const auto graft = std::make_shared<Graft>();
   graft->backing = request.backing;
   graft->identity = request.identity;
   graft->subpath = request.subpath;
+  graft->dev = root.st_dev;
+  graft->ino = root.st_ino;
   graft->lies = std::move(lies);
-  graft->plain = shared(std::move(backing));
-  graft->root = clone ? shared(std::move(clone)) : graft->plain;
+  graft->plain = KeptDirectory(UniqueFd(::fcntl(backing.get(), F_DUPFD_CLOEXEC, 0)));
+  graft->root = root_of(request, graft->plain, top.get(), backing.get());
   graft->tree = tree;
   return graft;
 }
 
 // The last step that can fail: the inode table knows the tree from here on.
 void GraftTable::add(const std::shared_ptr<Graft>& graft) {
+  const UniqueFd here = graft->root.open();
+  const UniqueFd parent = graft->parent.open();
   struct stat root, stub;
-  if (::fstat(graft->root->get(), &root) < 0 ||
-      ::fstatat(graft->parent->get(), graft->name.c_str(), &stub, AT_SYMLINK_NOFOLLOW) < 0)
+  if (!here || !parent || ::fstat(here.get(), &root) < 0 ||
+      ::fstatat(parent.get(), graft->name.c_str(), &stub, AT_SYMLINK_NOFOLLOW) < 0)
     fail(errno, graft->name);
   graft->stub_dev = stub.st_dev;
   graft->stub_ino = stub.st_ino;
-  graft->filesystem = session_.inodes().filesystem(graft->tree, graft->root->get(), root);
-  if (graft->tree->programs) session_.virtual_layer()->arrived(graft->tree, graft->root->get());
+  graft->filesystem = session_.inodes().filesystem(graft->tree, here.get(), root);
+  if (graft->tree->programs) session_.virtual_layer()->arrived(graft->tree, here.get());
   any_ = true;
   insert(graft);
   const std::lock_guard lock(places_mutex_);
@@ -136,18 +157,27 @@ uint32_t GraftTable::graft(const GraftRequest& request) {
   }
   place(*graft, request);
   // Again: others may have come meanwhile.
-  graft->lies = check_overlap(graft->plain->get(), request.backing);
+  const UniqueFd backing = graft->plain.open();
+  if (!backing) fail(errno, request.backing);
+  graft->lies = check_overlap(backing.get(), request.backing, std::move(graft->lies));
   {
     const std::shared_lock lock(mutex_);
     if (points_.contains({graft->parent_tree, graft->parent_dev, graft->parent_ino, graft->name}))
       fail(EEXIST, "a graft stands there already: " + request.name);
   }
-  graft->made_stub = make_stub(graft->parent->get(), graft->name);
+  const UniqueFd parent = graft->parent.open();
+  if (!parent) fail(errno, request.path);
+  graft->made_stub = make_stub(parent.get(), graft->name);
   graft->tree->id = ++last_;
   add(graft);
   tell_kernel(*graft);
-  session_.notifier().drain(kShownMs);
+  graft->told = session_.notifier().queued();
   return graft->tree->id;
+}
+
+bool GraftTable::is_shown(uint32_t id, unsigned timeout_ms) const {
+  const GraftPtr graft = find(id);
+  return graft && session_.notifier().wait_for(graft->told, timeout_ms);
 }
 
 GraftPtr GraftTable::adopt(const GraftRequest& request, uint32_t id, bool made_stub) {
@@ -231,18 +261,20 @@ void GraftTable::revoke(uint32_t id) {
 void GraftTable::detach(const Graft& graft) {
   Tree& tree = *graft.tree;
   erase(graft);
-  if (graft.made_stub) ::unlinkat(graft.parent->get(), graft.name.c_str(), AT_REMOVEDIR);
   // Nodes before the name: dropping that takes the directory's lock, which one of the tenant's may
   // hold for as long as it likes.
   session_.notifier().sweep(session_.inodes().nodes_of(tree));
+  remove_stub(graft);
   tell_kernel(graft);
   session_.notifier().drain(kSweepMs);
   tree.state = Tree::State::revoked;
   if (tree.programs) session_.virtual_layer()->left(tree);
-  session_.files().remove_if(
-      [&](const FileHandle& file) { return &file.inode().tree() == &tree; });
-  session_.directories().remove_if(
-      [&](const DirectoryHandle& directory) { return &directory.inode->tree() == &tree; });
+  if (tree.open > 0) {
+    session_.files().remove_if(
+        [&](const FileHandle& file) { return &file.inode().tree() == &tree; });
+    session_.directories().remove_if(
+        [&](const DirectoryHandle& directory) { return &directory.inode->tree() == &tree; });
+  }
   session_.inodes().close_tree(tree);
 }
 
@@ -251,8 +283,7 @@ void GraftTable::end() {
   // Inner points first: they are in trees that the outer ones show.
   const std::vector<GraftPtr> grafts = all();
   for (auto graft = grafts.rbegin(); graft != grafts.rend(); ++graft) {
-    if ((*graft)->made_stub)
-      ::unlinkat((*graft)->parent->get(), (*graft)->name.c_str(), AT_REMOVEDIR);
+    remove_stub(**graft);
     erase(**graft);
   }
 }
@@ -264,7 +295,16 @@ void GraftTable::leave() {
 
 GraftPtr GraftTable::at(const Inode& parent, std::string_view name) const {
   if (!has_points(parent)) return nullptr;
-  return at(parent.tree().id, parent.dev(), parent.ino(), name);
+  const GraftPtr found = at(parent.tree().id, parent.dev(), parent.ino(), name);
+  if (!found) return nullptr;
+  const Descriptor directory = parent.descriptor();
+  return directory && found->parent.is(directory->get()) ? found : nullptr;
+}
+
+GraftPtr GraftTable::at(uint32_t tree, int directory, const struct stat& attributes,
+                        std::string_view name) const {
+  const GraftPtr found = at(tree, attributes.st_dev, attributes.st_ino, name);
+  return found && found->parent.is(directory) ? found : nullptr;
 }
 
 GraftPtr GraftTable::at(uint32_t tree, dev_t dev, ino_t ino, std::string_view name) const {
@@ -282,12 +322,7 @@ bool GraftTable::has_points(const Inode& directory) const {
 GraftPtr GraftTable::rooted_at(const Inode& directory) const {
   if (!any() || directory.tree().is_volume()) return nullptr;
   const GraftPtr found = find(directory.tree().id);
-  if (!found) return nullptr;
-  struct stat root;
-  if (::fstat(found->root->get(), &root) < 0 || root.st_ino != directory.ino() ||
-      root.st_dev != directory.dev())
-    return nullptr;
-  return found;
+  return found && found->ino == directory.ino() && found->dev == directory.dev() ? found : nullptr;
 }
 
 bool GraftTable::is_ancestor(uint32_t tree, dev_t dev, ino_t ino) const {

@@ -15,6 +15,7 @@
 
 #include "extent_index.h"
 #include "inode_table.h"
+#include "kept_directory.h"
 
 namespace insitu {
 
@@ -40,20 +41,22 @@ struct Whereabouts {
 };
 
 // A backing tree in its place. Its point is a real directory, empty and never seen while the graft
-// stands, so that the name is taken on disk too.
+// stands, so that the name is taken on disk too. Where file handles can be had it holds no descriptor.
 struct Graft {
   TreePtr tree;
   FilesystemPtr filesystem;
   std::string backing;
   std::string identity;
   std::string subpath;
-  Descriptor root;   // O_PATH; of a clone that is read-only too, where we may make one
-  Descriptor plain;  // O_PATH, as it was given
+  KeptDirectory root;   // of a clone that is read-only too, where we may make one
+  KeptDirectory plain;  // as it was given
+  dev_t dev;
+  ino_t ino;
   Whereabouts lies;  // `plain`, when it was grafted
   // The point.
   uint32_t parent_tree;
   std::string parent_path;  // as it was then; for those who look
-  Descriptor parent;        // O_PATH; held, so that its number is not used again
+  KeptDirectory parent;
   dev_t parent_dev;
   ino_t parent_ino;
   std::string name;
@@ -61,6 +64,7 @@ struct Graft {
   dev_t stub_dev;
   ino_t stub_ino;
   std::vector<std::pair<dev_t, ino_t>> ancestors;  // of the point, up to its tree's root
+  uint64_t told = 0;  // once the notifier is so far, the kernel shows it
 };
 using GraftPtr = std::shared_ptr<const Graft>;
 
@@ -87,8 +91,10 @@ class GraftTable {
   // Whether there ever was one: else nothing here needs to be asked.
   bool any() const { return any_.load(std::memory_order_relaxed); }
 
-  // Returns the number of the new tree once the kernel shows it.
+  // Returns the number of the new tree, which stands from then on.
   uint32_t graft(const GraftRequest& request);
+  // Whether the kernel shows it by then: nothing that it believed of the name before is left.
+  bool is_shown(uint32_t id, unsigned timeout_ms) const;
   // Returns once nothing of it can be reached, however its users wait; what others had open gives
   // ESTALE. One that is not revocable goes only when nothing of it is open (EBUSY).
   void revoke(uint32_t id);
@@ -99,7 +105,9 @@ class GraftTable {
 
   // What stands at that name; null for an ordinary one.
   GraftPtr at(const Inode& parent, std::string_view name) const;
-  GraftPtr at(uint32_t tree, dev_t dev, ino_t ino, std::string_view name) const;
+  // As above; `directory` is O_PATH.
+  GraftPtr at(uint32_t tree, int directory, const struct stat& attributes,
+              std::string_view name) const;
   // Whether any point stands in this directory.
   bool has_points(const Inode& directory) const;
   // Of which graft this is the root; null for everything else.
@@ -131,9 +139,11 @@ class GraftTable {
   std::shared_ptr<Graft> open_tree(const GraftRequest& request) const;
   // Fills in the directory of the point.
   void place(Graft& graft, const GraftRequest& request) const;
-  Whereabouts check_overlap(int backing, const std::string& path) const;
+  // Where `backing` lies; `before` is what this said of it last.
+  Whereabouts check_overlap(int backing, const std::string& path, Whereabouts before = {}) const;
   // Called with places_mutex_ held: mounts may have come and gone below the trees.
   void follow_mounts(const MountTable& mounts) const;
+  GraftPtr at(uint32_t tree, dev_t dev, ino_t ino, std::string_view name) const;
   GraftPtr find(uint32_t id) const;
   GraftPtr covering(uint32_t tree, dev_t dev, ino_t ino) const;
   std::vector<GraftPtr> with_inner(uint32_t id) const;
@@ -150,7 +160,8 @@ class GraftTable {
 
   mutable std::mutex places_mutex_;  // guards where all trees lie
   mutable ExtentIndex places_;
-  mutable size_t places_mounts_ = 0;  // while those were mounted
+  mutable std::vector<Extent> own_place_;  // the volume's
+  mutable size_t places_mounts_ = 0;       // while those were mounted
 
   mutable std::shared_mutex mutex_;  // guards what follows
   std::map<uint32_t, GraftPtr> grafts_;

@@ -83,10 +83,10 @@ GraftWay make_way(Session& session, const std::string& at) {
     struct stat directory;
     if (!here || ::fstat(here.get(), &directory) < 0) fail(errno, way.path);
     if (const GraftPtr graft =
-            session.grafts().at(way.tree, directory.st_dev, directory.st_ino, part)) {
+            session.grafts().at(way.tree, here.get(), directory, part)) {
       way.tree = graft->tree->id;
       way.path.clear();
-      here.reset(::openat(graft->root->get(), ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+      here = graft->root.open();
       continue;
     }
     UniqueFd next = open_child(here.get(), part);

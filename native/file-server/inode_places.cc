@@ -98,28 +98,26 @@ Descriptor InodeTable::reached_by_path(const Inode& inode) {
 }
 
 std::vector<uint64_t> InodeTable::nodes_of(const Tree& tree) const {
-  std::vector<uint64_t> nodes;
   const std::shared_lock lock(mutex_);
-  for (const auto& [node, inode] : by_node_)
-    if (&inode->tree() == &tree) nodes.push_back(node);
-  return nodes;
+  const auto found = grafted_.find(tree.id);
+  if (found == grafted_.end()) return {};
+  return {found->second.begin(), found->second.end()};
 }
 
 void InodeTable::close_tree(const Tree& tree) {
   std::vector<Descriptor> closing;
   const std::unique_lock lock(mutex_);
-  for (auto entry = filesystems_.begin(); entry != filesystems_.end();) {
-    if (entry->second->tree.get() != &tree) {
-      ++entry;
-      continue;
-    }
-    entry->second->close();
-    entry = filesystems_.erase(entry);
-  }
+  const auto first = filesystems_.lower_bound({tree.id, 0});
+  auto last = first;
+  for (; last != filesystems_.end() && last->first.first == tree.id; ++last) last->second->close();
+  filesystems_.erase(first, last);
   numbers_.forget_tree(tree.id);
+  const auto nodes = grafted_.find(tree.id);
+  if (nodes == grafted_.end()) return;
   const std::lock_guard descriptors_lock(descriptors_mutex_);
-  for (const auto& [node, inode] : by_node_) {
-    if (&inode->tree() != &tree || !inode->path_) continue;
+  for (const uint64_t node : nodes->second) {
+    const InodePtr& inode = by_node_.at(node);
+    if (!inode->path_) continue;
     if (!inode->pinned_) recent_.erase(inode->recent_);
     closing.push_back(std::move(inode->path_));
     inode->path_ = nullptr;

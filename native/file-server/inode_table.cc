@@ -135,6 +135,14 @@ InodePtr InodeTable::remember(UniqueFd path, const struct stat& attributes,
   return remember_locked(std::move(path), attributes, filesystem, closing);
 }
 
+// Called with mutex_ held.
+void InodeTable::add(const InodePtr& inode) {
+  by_node_.emplace(inode->node(), inode);
+  Tree& tree = inode->tree();
+  if (!tree.is_volume()) grafted_[tree.id].insert(inode->node());
+  ++tree.nodes;
+}
+
 InodePtr InodeTable::remember_locked(UniqueFd path, const struct stat& attributes,
                                      const FilesystemPtr& filesystem,
                                      std::vector<Descriptor>& closing) {
@@ -148,8 +156,7 @@ InodePtr InodeTable::remember_locked(UniqueFd path, const struct stat& attribute
   inode = std::make_shared<Inode>(*this, next_node_++, filesystem, attributes.st_ino,
                                   attributes.st_mode, std::move(path));
   inode->lookups_ = 1;
-  by_node_.emplace(inode->node(), inode);
-  ++filesystem->tree->nodes;
+  add(inode);
   const std::lock_guard descriptors_lock(descriptors_mutex_);
   // Without a name nothing opens it again.
   inode->pinned_ = attributes.st_nlink == 0;
@@ -167,6 +174,10 @@ void InodeTable::forget(uint64_t node, uint64_t lookups) {
   if (last->lookups_ > 0) return;
   by_node_.erase(found);
   const FilesystemPtr& filesystem = last->filesystem_;
+  if (const auto in = grafted_.find(filesystem->tree->id); in != grafted_.end()) {
+    in->second.erase(node);
+    if (in->second.empty()) grafted_.erase(in);
+  }
   --filesystem->tree->nodes;
   const auto identity = by_identity_.find({filesystem.get(), last->ino()});
   if (identity != by_identity_.end() && identity->second == last) by_identity_.erase(identity);

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -141,6 +142,7 @@ class InodeTable {
   // Keeps the descriptor open from now on: the last name may go, and then nothing opens it again.
   void pin(const Inode& inode);
 
+  // Of a graft.
   std::vector<uint64_t> nodes_of(const Tree& tree) const;
   // Closes what a tree that is gone held open.
   void close_tree(const Tree& tree);
@@ -165,6 +167,7 @@ class InodeTable {
   };
 
   FilesystemPtr filesystem_of(const TreePtr& tree, int path, const struct stat& attributes);
+  void add(const InodePtr& inode);
   InodePtr remember_locked(UniqueFd path, const struct stat& attributes,
                            const FilesystemPtr& filesystem, std::vector<Descriptor>& closing);
   Descriptor descriptor_of(const Inode& inode);
@@ -186,6 +189,7 @@ class InodeTable {
   uint64_t next_node_ = 2;  // 1 is FUSE_ROOT_ID
   std::map<std::pair<uint32_t, dev_t>, FilesystemPtr> filesystems_;  // by tree and device
   std::unordered_map<uint64_t, InodePtr> by_node_;
+  std::unordered_map<uint32_t, std::unordered_set<uint64_t>> grafted_;  // nodes by graft
   std::unordered_map<Identity, InodePtr, IdentityHash> by_identity_;
   InodePtr root_;
 };

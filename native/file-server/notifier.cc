@@ -105,11 +105,15 @@ void Notifier::push(Notice notice) {
   changed_.notify_one();
 }
 
-bool Notifier::drain(unsigned timeout_ms) {
+uint64_t Notifier::queued() const {
+  const std::lock_guard lock(mutex_);
+  return pushed_;
+}
+
+bool Notifier::wait_for(uint64_t queued, unsigned timeout_ms) {
   std::unique_lock lock(mutex_);
-  const uint64_t target = pushed_;
   return drained_.wait_for(lock, std::chrono::milliseconds(timeout_ms),
-                           [&] { return sent_ >= target || stopping_; });
+                           [&] { return sent_ >= queued || stopping_; });
 }
 
 void Notifier::send(const Notice& notice) const {

@@ -37,8 +37,11 @@ class Notifier {
   int forget_size(uint64_t node) const;
   // Called on the notifier's thread once everything queued before is through.
   void after(std::function<void()> callback);
-  // Returns when everything queued before is through, false after the time-out.
-  bool drain(unsigned timeout_ms);
+  // Of everything that was queued so far.
+  uint64_t queued() const;
+  // Returns when all that is through, false after the time-out.
+  bool wait_for(uint64_t queued, unsigned timeout_ms);
+  bool drain(unsigned timeout_ms) { return wait_for(queued(), timeout_ms); }
   void stop();
 
  private:
@@ -55,7 +58,7 @@ class Notifier {
   void loop();
 
   const int device_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::condition_variable drained_;
   std::deque<Notice> queue_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <system_error>
 #include <type_traits>
 
@@ -229,10 +230,13 @@ void restore_state(Session& session, const SessionState& state) {
 void InodeTable::dump(SessionState& state) const {
   const std::shared_lock lock(mutex_);
   state.next_node = next_node_;
+  std::map<const MountAnchor*, int32_t> kept;  // thousands of grafts may share one
   for (const auto& [key, filesystem] : filesystems_) {
-    const Descriptor directory = filesystem->any_directory();
-    state.filesystems.push_back({filesystem->tree->id, filesystem->dev, filesystem->mark,
-                                 directory ? keep(state, directory->get()) : -1});
+    const MountAnchorPtr root = filesystem->any_root();
+    const auto [known, is_new] = kept.try_emplace(root.get(), -1);
+    if (root && is_new) known->second = keep(state, root->directory.get());
+    state.filesystems.push_back(
+        {filesystem->tree->id, filesystem->dev, filesystem->mark, known->second});
   }
   const std::lock_guard descriptors_lock(descriptors_mutex_);
   for (const auto& [number, inode] : by_node_) {
@@ -293,13 +297,12 @@ void InodeTable::restore(const SessionState& state, const std::map<uint32_t, Tre
     if (record.activity & NodeRecord::read_wrote) inode->last_read_writer_ = next_stamp();
     if (record.activity & NodeRecord::appended) inode->last_appender_ = next_stamp();
     inode->io_state().backing_id = record.backing_id;
-    by_node_.emplace(record.node, inode);
+    add(inode);
     by_identity_.emplace(Identity{filesystem->second.get(), record.ino}, inode);
-    ++filesystem->second->tree->nodes;
     const std::lock_guard descriptors_lock(descriptors_mutex_);
     inode->pinned_ = held;
-    if (!record.handle.empty())
-      inode->identity_ = FileIdentity(record.handle, filesystem->second->any_mount());
+    if (const MountAnchorPtr root = filesystem->second->any_root(); root && !record.handle.empty())
+      inode->identity_ = FileIdentity(record.handle, root->mount);
     if (record.parent != 0)
       inode->place_ = std::make_unique<Inode::Place>(
           Inode::Place{record.parent, record.name, record.birth_ns});

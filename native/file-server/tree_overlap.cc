@@ -50,6 +50,14 @@ int mount_of(int fd) {
   fail(EIO, "the mount of a backing directory cannot be told");
 }
 
+// In our mount namespace, as it is now.
+std::string path_of(int directory) {
+  std::array<char, PATH_MAX> buffer;
+  const ssize_t size = ::readlink(ProcPath(directory).c_str(), buffer.data(), buffer.size());
+  if (size < 0) fail(errno, "the path of a backing directory cannot be told");
+  return {buffer.data(), static_cast<size_t>(size)};
+}
+
 // What is left of `path` below `directory`; "" for itself, else with its slash.
 std::optional<std::string> below(const std::string& path, const std::string& directory) {
   const std::string prefix = directory == "/" ? "" : directory;
@@ -63,13 +71,16 @@ std::string joined(const std::string& directory, const std::string& rest) {
   return (directory == "/" ? "" : directory) + rest;
 }
 
+size_t joined(size_t digest, size_t next) { return digest * 1'099'511'628'211u ^ next; }
+
 MountTable read_mount_table() {
   MountTable out;
   std::ifstream table("/proc/self/mountinfo");
   for (std::string text; std::getline(table, text);) {
-    out.digest = out.digest * 1'099'511'628'211u ^ std::hash<std::string>{}(text);
     std::istringstream words(text);
     MountLine line;
+    line.digest = std::hash<std::string>{}(text);
+    out.digest = joined(out.digest, line.digest);
     int parent = 0;
     if (!(words >> line.id >> parent >> line.device >> line.root >> line.point)) continue;
     line.root = unescaped(line.root);
@@ -96,10 +107,7 @@ std::shared_ptr<const MountTable> mount_table() {
 }
 
 std::vector<Extent> extents_of(int directory, const MountTable& mounts) {
-  std::array<char, PATH_MAX> buffer;
-  const ssize_t size = ::readlink(ProcPath(directory).c_str(), buffer.data(), buffer.size());
-  if (size < 0) fail(errno, "the path of a backing directory cannot be told");
-  const std::string path(buffer.data(), static_cast<size_t>(size));
+  const std::string path = path_of(directory);
   const int id = mount_of(directory);
   std::vector<Extent> out;
   bool found = false;
@@ -115,6 +123,15 @@ std::vector<Extent> extents_of(int directory, const MountTable& mounts) {
   }
   if (!found) fail(EINVAL, "a backing directory is not in the daemon's mount namespace");
   return out;
+}
+
+size_t digest_below(int directory, const MountTable& mounts) {
+  const std::string path = path_of(directory);
+  const int id = mount_of(directory);
+  size_t digest = 0;
+  for (const MountLine& mount : mounts.lines)
+    if (mount.id == id || below(mount.point, path)) digest = joined(digest, mount.digest);
+  return digest;
 }
 
 Extent whole_filesystem(const std::string& device) { return {device, "/"}; }

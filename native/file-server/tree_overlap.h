@@ -16,6 +16,7 @@ struct Extent {
 
 struct MountLine {
   int id = 0;
+  size_t digest = 0;  // of all of the line
   std::string device;
   std::string root;   // inside the filesystem
   std::string point;  // in our namespace
@@ -30,6 +31,9 @@ struct MountTable {
 std::shared_ptr<const MountTable> mount_table();
 // Of a directory (O_PATH). Throws std::system_error.
 std::vector<Extent> extents_of(int directory, const MountTable& mounts);
+// Of the mount of a directory (O_PATH) and of those below it: the same as long as they are, and are
+// where they are. Throws std::system_error.
+size_t digest_below(int directory, const MountTable& mounts);
 // The whole filesystem with this device ("major:minor").
 Extent whole_filesystem(const std::string& device);
 // Whether any directory is in both.

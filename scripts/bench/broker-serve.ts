@@ -69,15 +69,16 @@ const { restored, failed } = await broker.addTenant(
     openHandles: (graft) =>
       server.graftsWithin(graft).reduce((sum, { openHandles }) => sum + openHandles, 0),
     grafts: () => [
-      ...server.statistics().grafts.map(({ id, path, openHandles, usedBytes }) => ({
+      ...server.statistics().grafts.map(({ id, path, openHandles }) => ({
         graft: id,
         at: path,
         deviceMinor: mounted?.minor ?? 0,
         openHandles,
-        usedBytes,
       })),
       ...containers.grafts(),
     ],
+    shown: (graft) => (containers.has(graft) ? Promise.resolve() : server.shown(graft)),
+    usage: () => [...server.usage(), ...containers.usage()],
     latencies: () => server.latencies(),
     holdWrites: (graft, longestMs) => server.holdWrites(graft, longestMs),
     letWrite: (graft) => server.letWrite(graft),

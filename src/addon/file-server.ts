@@ -1,4 +1,9 @@
-import type { GraftLatencies, GraftOptions, GraftStatistics } from '../file-server/types.ts'
+import type {
+  GraftLatencies,
+  GraftOptions,
+  GraftStatistics,
+  GraftUsage,
+} from '../file-server/types.ts'
 import type { NativeVirtualFiles } from './virtual.ts'
 import type { NativeVolume } from './volume.ts'
 
@@ -75,7 +80,9 @@ export interface NativeFileServer {
     subpath: string,
     options: GraftOptions & { readonly identity: string },
   ): Promise<number>
+  shown(graft: number): Promise<void>
   revoke(graft: number): Promise<void>
+  usage(): readonly GraftUsage[]
   latencies(): readonly GraftLatencies[]
   holdWrites(graft: number, longestMs: number): Promise<boolean>
   letWrite(graft: number): void

@@ -9,6 +9,8 @@ import type { ContainerPlace, Grant } from './types.ts'
 export interface Entry {
   grant: Grant
   state: GrantState
+  /** In the database too. */
+  written: boolean
   readonly requestKey: string | undefined
   /** Of the file server; undefined: not mounted now. */
   graft: number | undefined
@@ -56,7 +58,7 @@ export class GrantTable {
     const all = stored.all()
     // Parents before what is in them.
     for (const each of all.toSorted((one, other) => one.grant.at.length - other.grant.at.length))
-      this.#put(each)
+      this.#put(each, true)
   }
 
   get size(): number {
@@ -116,15 +118,29 @@ export class GrantTable {
     )
   }
 
-  /** Throws StoreError. */
+  /** Its place is taken; a crash forgets it. */
+  reserve(stored: StoredGrant): Entry {
+    return this.#put(stored, false)
+  }
+
+  /** As `reserve`, and a crash leaves it to be settled. Throws StoreError. */
   insert(stored: StoredGrant): Entry {
     this.#stored.insert(stored)
-    return this.#put(stored)
+    return this.#put(stored, true)
+  }
+
+  /** From here on it is there after every start. */
+  promise(entry: Entry): void {
+    if (entry.written) return this.setState(entry, 'active')
+    const { grant, requestKey } = entry
+    this.#stored.insert({ grant, state: 'active', requestKey })
+    entry.state = 'active'
+    entry.written = true
   }
 
   setState(entry: Entry, state: GrantState): void {
     if (entry.state === state) return
-    this.#stored.setState(entry.grant.id, state)
+    if (entry.written) this.#stored.setState(entry.grant.id, state)
     entry.state = state
   }
 
@@ -139,7 +155,7 @@ export class GrantTable {
   }
 
   remove(entry: Entry): void {
-    this.#stored.remove(entry.grant.id)
+    if (entry.written) this.#stored.remove(entry.grant.id)
     const { id, tenant, at } = entry.grant
     if (!this.#byId.delete(id)) return
     const entries = this.#tenants.get(tenant)
@@ -175,7 +191,7 @@ export class GrantTable {
     }
   }
 
-  #put({ grant, state, requestKey }: StoredGrant): Entry {
+  #put({ grant, state, requestKey }: StoredGrant, written: boolean): Entry {
     const entries = this.#tenants.get(grant.tenant) ?? {
       byPath: new Map(),
       busy: new Set(),
@@ -186,6 +202,7 @@ export class GrantTable {
     const entry: Entry = {
       grant,
       state,
+      written,
       requestKey,
       graft: undefined,
       backing: undefined,

@@ -1,6 +1,6 @@
 /**
- * Giving a grant: choose, reserve, write the intent, graft, promise. Reserving is one synchronous step,
- * so of many requests for one path one wins.
+ * Giving a grant: choose, reserve, graft, promise. Reserving is one synchronous step, so of many
+ * requests for one path one wins.
  */
 import { randomBytes } from 'node:crypto'
 import { BrokerError, fromGraftError } from './broker-error.ts'
@@ -62,7 +62,10 @@ export async function mountGrant(
     throw new BrokerError(code, reason, request.volume === undefined ? { explanations } : {})
   }
   const grant = toGrant(tenant, request, selection, nowMs)
-  const entry = table.insert({ grant, state: 'preparing', requestKey: key })
+  const intent = { grant, state: 'preparing', requestKey: key } as const
+  // What a daemon that dies leaves in the tenant's mount goes with that; in a container it stays, and is
+  // found by what was written down.
+  const entry = request.inside === undefined ? table.reserve(intent) : table.insert(intent)
   await table.during(entry, () => prepare(context, entry, actor))
   return { grant, created: true, explanations }
 }
@@ -113,13 +116,18 @@ async function prepare(context: Context, entry: Entry, actor: Actor): Promise<vo
   const { grant } = entry
   const audit = { ...actor, action: 'mount', tenant: grant.tenant, subject: grant.id } as const
   try {
-    entry.graft = await graft(context, served(context, grant.tenant), grant)
+    const tenant = served(context, grant.tenant)
+    entry.graft = await graft(context, tenant, grant)
     entry.backing = context.volumes.get(grant.volume)?.backing
+    if (table.get(grant.id) !== entry)
+      throw new BrokerError('not-ready', `"${grant.tenant}" is being removed`)
     store.transaction(() => {
-      table.setState(entry, 'active')
+      table.promise(entry)
       const reason = `"${grant.volume}" ${grant.mode} at "${grant.at}" by "${grant.policy}"`
       store.audit.append({ ...audit, outcome: 'done', reason }, grant.createdAtMs)
     })
+    // The kernel was told meanwhile.
+    await tenant.mount.shown(entry.graft)
   } catch (error) {
     await undo(context, entry)
     const reason = error instanceof Error ? error.message : String(error)

@@ -28,7 +28,11 @@ export interface TenantGraft {
   readonly deviceMinor: number
   /** Files and directories open or mapped in it; those of grafts inside it do not count. */
   readonly openHandles: number
-  readonly usedBytes: number | undefined
+}
+
+export interface TenantUsage {
+  readonly graft: number
+  readonly usedBytes: number
 }
 
 export interface TenantLatencies {
@@ -51,9 +55,11 @@ export interface TenantMount {
   readonly deviceMinor: number
   /**
    * `at` is relative to the mount and may lie in another graft; directories on the way are made as
-   * needed, for the tenant. Resolves with the graft's number once the kernel shows it.
+   * needed, for the tenant. Resolves with the graft's number, once it stands.
    */
   graft(at: string, source: GraftSource, options: TenantGraftOptions): Promise<number>
+  /** Resolves once the kernel shows it, whatever was at its point before. */
+  shown(graft: number): Promise<void>
   /**
    * The grant inside a running container, on a connection of its own. Resolves with a number, as of a
    * graft, once a walk of the target in there ends in it. Also ESRCH (the container ended) and
@@ -74,6 +80,8 @@ export interface TenantMount {
   grafts(): readonly TenantGraft[]
   /** In that graft and in those that stand in it, files and directories that are open or mapped. */
   openHandles(graft: number): number
+  /** Of grafts with a quota. */
+  usage(): readonly TenantUsage[]
   /** Of grafts with operations; what the kernel serves by itself is not seen here. */
   latencies(): readonly TenantLatencies[]
   /**

@@ -173,7 +173,7 @@ async function settleTerms(context: Context, served: ServedTenant, report: Repor
   for (const entry of entries) {
     const reason = settle(context, served, entry, used)
     if (reason === undefined) context.onTerms(entry.grant.id, entry.grant.expiresAtMs)
-    else refused.set(reason, [...(refused.get(reason) ?? []), entry])
+    else pushTo(refused, reason, entry)
   }
   for (const [reason, those] of refused) {
     const { revoked, failed } = await takeAll(context, those, {
@@ -186,6 +186,12 @@ async function settleTerms(context: Context, served: ServedTenant, report: Repor
     for (const { grant } of those)
       report.say(`revoked the grant at "${grant.at}" of "${grant.tenant}": ${reason}`)
   }
+}
+
+function pushTo<T>(lists: Map<string, T[]>, key: string, item: T): void {
+  const list = lists.get(key)
+  if (list === undefined) lists.set(key, [item])
+  else list.push(item)
 }
 
 /** A reason to revoke it; else its terms are what is allowed now. */
@@ -235,6 +241,7 @@ async function remount(
     try {
       entry.graft = await graft(context, served, grant)
       entry.backing = volumes.get(grant.volume)?.backing
+      await served.mount.shown(entry.graft)
       report.restored += 1
       events.tell('restored', grant, Date.now())
     } catch (error) {

@@ -40,10 +40,10 @@ export async function takeAway(context: Context, entry: Entry, cause: Cause): Pr
   if (table.get(entry.grant.id) !== entry) return false
   return await table.during(entry, async () => {
     const entries = withNested(entry)
+    // The file server refuses already while this is written.
+    const going = ungraftAll(context, entry, entries)
     const fault = intend(context, entries)
-    // Those inside containers are mounts of their own, also when they stand in each other.
-    for (const each of entries)
-      if (each === entry || each.grant.inside !== undefined) await ungraft(context, each, entries)
+    await going
     for (const each of entries) each.graft = undefined
     if (fault !== undefined) throw fault
     finish(context, entries, cause)
@@ -63,6 +63,16 @@ function intend({ store, table, log }: Context, entries: readonly Entry[]): Erro
     for (const each of entries) each.state = 'revoking'
     return error as Error
   }
+}
+
+/** Those inside containers are mounts of their own, also when they stand in each other. */
+async function ungraftAll(
+  context: Context,
+  entry: Entry,
+  entries: readonly Entry[],
+): Promise<void> {
+  for (const each of entries)
+    if (each === entry || each.grant.inside !== undefined) await ungraft(context, each, entries)
 }
 
 async function ungraft(

@@ -60,9 +60,9 @@ export class Sampler {
     entries: ReadonlyMap<number, Entry>,
     done: Map<string, Float64Array>,
   ): void {
-    for (const { graft, usedBytes } of mount.grafts()) {
+    for (const { graft, usedBytes } of mount.usage()) {
       const entry = entries.get(graft)
-      if (entry === undefined || usedBytes === undefined) continue
+      if (entry === undefined) continue
       const { volume } = entry.grant
       const used = this.#used.get(volume) ?? []
       used.push([entry, usedBytes])

@@ -14,6 +14,7 @@ import type {
   GraftLatencies,
   GraftOptions,
   GraftStatistics,
+  GraftUsage,
   MountOptions,
   Negotiated,
   ProgramEntry,
@@ -132,6 +133,14 @@ class NativeServer implements FileServer {
 
   revoke(graft: number): Promise<void> {
     return this.#grafts.revoke(graft)
+  }
+
+  shown(graft: number): Promise<void> {
+    return this.#native.shown(graft)
+  }
+
+  usage(): readonly GraftUsage[] {
+    return this.#native.usage()
   }
 
   latencies(): readonly GraftLatencies[] {

@@ -344,6 +344,12 @@ export interface GraftStatistics {
   readonly usedBytes: number | undefined
 }
 
+export interface GraftUsage {
+  readonly graft: number
+  /** Of its quota. */
+  readonly usedBytes: number
+}
+
 export interface GraftLatencies {
   readonly graft: number
   /** By bucket: below 4 µs one for each microsecond, then four to an octave. */
@@ -379,7 +385,7 @@ export interface FileServer {
   invalidate(path: string): Promise<void>
   /**
    * Makes `backing` (absolute) appear as the entry `name` of a directory of the volume, or of
-   * another graft (`graftKey`). Resolves with the graft's number once the kernel shows it. VfsError:
+   * another graft (`graftKey`). Resolves with the graft's number, once it stands. VfsError:
    * ENOENT, ENOTDIR (no such directory or backing, or the name is taken by something else),
    * ENOTEMPTY (something is in the directory of that name), EEXIST (a graft stands there), EINVAL
    * (a name or identity that cannot be, a backing that overlaps the volume's, another graft's or the
@@ -397,6 +403,8 @@ export interface FileServer {
    * is followed in either path (ELOOP or ENOTDIR). EROFS: the point would lie in a read-only graft.
    */
   graftAt(at: string, backing: string, subpath: string, options: GraftOptions): Promise<number>
+  /** Resolves once the kernel shows it: what it believed of the name before is dropped. */
+  shown(graft: number): Promise<void>
   /** The key of a directory inside a graft, '' for its root. Of one without programs it is good for
    * grafting only. */
   graftKey(graft: number, path: string): Promise<DirectoryKey>
@@ -408,6 +416,8 @@ export interface FileServer {
    * (not revocable, and something is open in it).
    */
   revoke(graft: number): Promise<void>
+  /** Of grafts with a quota. */
+  usage(): readonly GraftUsage[]
   /** Of grafts that served something: operations so far, by how long they took. */
   latencies(): readonly GraftLatencies[]
   /**

@@ -13,6 +13,7 @@ import type {
   TenantGraft,
   TenantGraftOptions,
   TenantLatencies,
+  TenantUsage,
 } from '../broker/ports.ts'
 import type { ContainerPlace, Tenant } from '../broker/types.ts'
 import { makeDirectories } from '../config/directories.ts'
@@ -21,7 +22,7 @@ import { type Consumer, isThere, keyOf, livingIn, look, watch } from '../contain
 import { type IdMaps, idMapsFor } from '../containers/id-maps.ts'
 import { mountAtEnd, mountsOf } from '../containers/mount-view.ts'
 import { errnoOf, VfsError } from '../errors.ts'
-import type { FileServer } from '../file-server/types.ts'
+import type { FileServer, GraftStatistics } from '../file-server/types.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { orUndo } from './assembly.ts'
 
@@ -111,6 +112,7 @@ export class ContainerMounts {
     const name = `g${id - FIRST}`
     const graft = await server.graftAt(name, backing, subpath, options)
     try {
+      await server.shown(graft)
       const root = server.detached?.root ?? -1
       const { readOnly } = options
       const tree = { root, name, readOnly, ids }
@@ -142,17 +144,29 @@ export class ContainerMounts {
     return entry === undefined ? undefined : this.#revoke(entry)
   }
 
+  has(id: number): boolean {
+    return this.#injected.has(id)
+  }
+
   grafts(): TenantGraft[] {
-    return [...this.#injected.values()].map(({ id, connection, graft, name }) => {
-      const { server } = connection
-      const found = server.statistics().grafts.find((each) => each.id === graft)
-      return {
-        graft: id,
-        at: name,
-        deviceMinor: server.detached?.deviceMinor ?? 0,
-        openHandles: found?.openHandles ?? 0,
-        usedBytes: found?.usedBytes,
-      }
+    return [...this.#injected.values()].map(({ id, connection: { server }, graft, name }) => ({
+      graft: id,
+      at: name,
+      deviceMinor: server.detached?.deviceMinor ?? 0,
+      openHandles: server.graftsWithin(graft)[0]?.openHandles ?? 0,
+    }))
+  }
+
+  /** Undefined: it is none of these. */
+  within(id: number): readonly GraftStatistics[] | undefined {
+    const entry = this.#injected.get(id)
+    return entry?.connection.server.graftsWithin(entry.graft)
+  }
+
+  usage(): TenantUsage[] {
+    return [...this.#injected.values()].flatMap(({ id, connection: { server }, graft }) => {
+      const usedBytes = server.graftsWithin(graft)[0]?.usedBytes
+      return usedBytes === undefined ? [] : [{ graft: id, usedBytes }]
     })
   }
 

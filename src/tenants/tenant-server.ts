@@ -3,7 +3,13 @@
  * as plain data over promises, so that it can move into a process of its own.
  */
 import { chown, mkdir, rm } from 'node:fs/promises'
-import type { TenantCompute, TenantGraft, TenantLatencies, TenantMount } from '../broker/ports.ts'
+import type {
+  TenantCompute,
+  TenantGraft,
+  TenantLatencies,
+  TenantMount,
+  TenantUsage,
+} from '../broker/ports.ts'
 import type { Tenant } from '../broker/types.ts'
 import type { Compute } from '../compute/types.ts'
 import type { ComputeLimits } from '../config/limits.ts'
@@ -156,6 +162,10 @@ class Mount implements TenantMount {
     return this.#server.graftAt(at, backing, subpath, options)
   }
 
+  shown(graft: number): Promise<void> {
+    return this.#containers.has(graft) ? Promise.resolve() : this.#server.shown(graft)
+  }
+
   inject(...args: Parameters<TenantMount['inject']>): Promise<number> {
     return this.#containers.inject(...args)
   }
@@ -179,9 +189,12 @@ class Mount implements TenantMount {
   }
 
   openHandles(graft: number): number {
-    const inContainer = this.#containers.grafts().find((each) => each.graft === graft)
-    if (inContainer !== undefined) return inContainer.openHandles
-    return this.#server.graftsWithin(graft).reduce((sum, each) => sum + each.openHandles, 0)
+    const within = this.#containers.within(graft) ?? this.#server.graftsWithin(graft)
+    return within.reduce((sum, each) => sum + each.openHandles, 0)
+  }
+
+  usage(): readonly TenantUsage[] {
+    return [...this.#server.usage(), ...this.#containers.usage()]
   }
 
   latencies(): readonly TenantLatencies[] {
@@ -209,12 +222,7 @@ function graftsOf(server: Pick<FileServer, 'statistics'>): Omit<TenantGraft, 'de
       parts.unshift(each.path)
     return parts.join('/')
   }
-  return grafts.map(({ id, openHandles, usedBytes }) => ({
-    graft: id,
-    at: pathOf(id),
-    openHandles,
-    usedBytes,
-  }))
+  return grafts.map(({ id, openHandles }) => ({ graft: id, at: pathOf(id), openHandles }))
 }
 
 function computeOf(server: FileServer, compute: Compute, scratchDirectory: string): TenantCompute {

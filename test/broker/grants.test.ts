@@ -105,6 +105,37 @@ test('the state cannot be written: nothing is given, what is there stays', async
   assert.equal(broker.grants(), [])
 })
 
+test('is written down once it stands, and answered once it is shown', async ({ world }) => {
+  const { broker, acme, by } = world
+  const [grafting, showing] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  acme.hold = grafting.promise
+  acme.showing = showing.promise
+  let answered = false
+  const mounting = broker.mount('acme', asks('a'), by).then(() => (answered = true))
+  await sleep(5)
+  assert.equal(world.written(), [])
+  grafting.resolve()
+  while (world.written().length === 0) await sleep(1)
+  assert.equal(world.written(), [['a', 'active']])
+  await sleep(5)
+  assert.not.ok(answered)
+  showing.resolve()
+  await mounting
+})
+
+test('a revocation is written down while it is carried out', async ({ world }) => {
+  const { broker, acme, by } = world
+  const { grant } = await broker.mount('acme', asks('a'), by)
+  const revoking = Promise.withResolvers<void>()
+  acme.hold = revoking.promise
+  const going = broker.revoke(grant.id, nobody, undefined)
+  await sleep(5)
+  assert.equal(world.written(), [['a', 'revoking']])
+  revoking.resolve()
+  await going
+  assert.equal(world.written(), [])
+})
+
 test('in use: says so, waits, and goes once it is closed', async ({ world }) => {
   const { broker, acme, by } = world
   await broker.mount('acme', asks('a'), by)

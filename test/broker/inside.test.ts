@@ -51,6 +51,18 @@ add('is a grant as others: one at a place, revoked, audited', async (world) => {
   assert.is(world.broker.grants().length, 0)
 })
 
+add('is written down before it is made, as it outlives the daemon', async (world) => {
+  const mount = await world.tenant('acme')
+  const injecting = Promise.withResolvers<void>()
+  mount.hold = injecting.promise
+  const inside = place('/srv/data')
+  const mounting = world.broker.mount('acme', asksInside(inside), world.by)
+  assert.equal(world.written(), [[atInside(inside), 'preparing']])
+  injecting.resolve()
+  await mounting
+  assert.equal(world.written(), [[atInside(inside), 'active']])
+})
+
 add('goes with its container, and what stands in it too', async (world) => {
   const mount = await world.tenant('acme')
   await world.broker.mount('acme', asksInside(place('/srv')), world.by)

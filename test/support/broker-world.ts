@@ -1,6 +1,7 @@
 /** A broker over a fresh database, with fake mounts: tenants acme and bolt, volumes data and logs. */
 import { volumeNamed } from './broker-fixtures.ts'
 import { mkdtempSync, mkdirSync, rmSync } from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { GrantBroker } from '../../src/broker/broker.ts'
@@ -53,6 +54,16 @@ export class BrokerWorld {
   readonly by = { actor: nobody, key: undefined }
   broker = this.#open()
   mounts = new Map<string, FakeMount>()
+
+  /** Path and state of grants, as a daemon that dies now leaves them. */
+  written(): unknown[][] {
+    const database = new DatabaseSync(this.file, { readOnly: true })
+    try {
+      return database.prepare('SELECT at, state FROM grants').all().map(Object.values)
+    } finally {
+      database.close()
+    }
+  }
 
   #open(): GrantBroker {
     const directories = { state: this.scratch, runtime: path.join(this.scratch, 'run') }

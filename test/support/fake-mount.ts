@@ -8,6 +8,7 @@ import type {
   TenantGraftOptions,
   TenantLatencies,
   TenantMount,
+  TenantUsage,
 } from '../../src/broker/ports.ts'
 import type { ContainerPlace } from '../../src/broker/types.ts'
 
@@ -26,6 +27,8 @@ export class FakeMount implements TenantMount {
   readonly counted = new Map<number, Float64Array>()
   /** The next graft or revoke waits for it. */
   hold: Promise<void> | undefined
+  /** Until then the kernel shows no graft. */
+  showing: Promise<void> | undefined
   /** Paths of the tenant's own files. */
   readonly files = new Set<string>()
   /** Of those inside containers, by `PID:TARGET`. */
@@ -65,6 +68,11 @@ export class FakeMount implements TenantMount {
     return this.graft(at, source, options)
   }
 
+  async shown(graft: number): Promise<void> {
+    await this.showing
+    if (!this.standing.has(graft)) throw new VfsError('ENOENT', `no graft ${graft}`)
+  }
+
   async clear({ consumer, target }: ContainerPlace): Promise<void> {
     await this.#begin(`clear ${consumer.pid}:${target}`)
   }
@@ -92,6 +100,12 @@ export class FakeMount implements TenantMount {
     return [...this.standing.values()]
       .filter(({ at }) => outer !== undefined && isWithin(at, outer.at))
       .reduce((sum, { openHandles }) => sum + openHandles, 0)
+  }
+
+  usage(): readonly TenantUsage[] {
+    return [...this.standing.values()].flatMap(({ graft, usedBytes }) =>
+      usedBytes === undefined ? [] : [{ graft, usedBytes }],
+    )
   }
 
   latencies(): readonly TenantLatencies[] {

@@ -27,6 +27,8 @@ export interface GraftRequest {
   readonly within?: number
   readonly name: string
   readonly backing: string
+  /** Below it; only in the volume. */
+  readonly subpath?: string
   readonly readOnly?: boolean
   readonly revocable?: boolean
   readonly quotaBytes?: number

@@ -11,7 +11,7 @@ import {
 } from '../../src/config/limits.ts'
 import { VfsError } from '../../src/errors.ts'
 import { mountNative } from '../../src/file-server/native.ts'
-import type { VirtualHandler } from '../../src/file-server/types.ts'
+import type { DirectoryKey, VirtualHandler } from '../../src/file-server/types.ts'
 import { createSandbox, probeJail } from '../../src/sandbox/index.ts'
 import { createVirtualFiles } from '../../src/virtual-files/index.ts'
 import type { GraftCommand, GraftMountOptions } from './graft-mount.ts'
@@ -76,16 +76,22 @@ async function startPrograms(): Promise<{ compute: Compute; close: () => Promise
 async function command(message: GraftCommand): Promise<unknown> {
   switch (message.do) {
     case 'graft': {
-      const { at = '', within, name, backing: tree } = message
-      const key =
-        within === undefined ? await server.volume.keyOf(at) : await server.graftKey(within, at)
-      return server.graft(key, name, tree, {
+      const { at = '', within, name, backing: tree, subpath } = message
+      const options = {
         readOnly: message.readOnly ?? false,
         revocable: message.revocable ?? false,
         quotaBytes: message.quotaBytes,
         compute: message.compute ?? false,
         identity: message.identity,
-      })
+      }
+      const key = (): Promise<DirectoryKey> =>
+        within === undefined ? server.volume.keyOf(at) : server.graftKey(within, at)
+      const graft =
+        subpath === undefined
+          ? await server.graft(await key(), name, tree, options)
+          : await server.graftAt(path.join(at, name), tree, subpath, options)
+      await server.shown(graft)
+      return graft
     }
     case 'revoke':
       return server.revoke(message.graft)

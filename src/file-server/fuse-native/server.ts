@@ -81,7 +81,15 @@ class FuseNativeServer implements FileServer {
     return this.graft()
   }
 
+  shown(): Promise<void> {
+    return this.graft().then(() => {})
+  }
+
   graftsWithin(): readonly GraftStatistics[] {
+    return []
+  }
+
+  usage(): readonly [] {
     return []
   }
 
