@@ -1,18 +1,26 @@
 /**
- * `insitu/client`: the tenant's API in TypeScript, over its socket or HTTPS. Types come from the same schemas that
- * the endpoint checks and describes itself by.
+ * `insitu/client`: the tenant's API in TypeScript, over its socket or HTTPS. Operations and their types are
+ * made from the endpoint's own description (`client-api.ts`).
  */
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest, type RequestOptions } from 'node:https'
-import type { Static } from 'typebox'
-import type * as schemas from './http/schemas.ts'
+import { OPERATIONS, type operations } from './client-api.ts'
 
-export type MountRequest = Omit<Static<typeof schemas.MountBody>, 'dryRun'>
-export type UnmountRequest = Static<typeof schemas.UnmountBody>
-export type ComputeRequest = Static<typeof schemas.ComputeBody>
-export type Grant = Static<typeof schemas.Grant>
-export type TenantVolume = Static<typeof schemas.TenantVolume>
-export type DryRun = Static<typeof schemas.DryRun>
+type Operation = keyof operations
+type Json<T> = T extends { content: { 'application/json': infer Body } } ? Body : never
+type BodyOf<O extends Operation> = operations[O] extends { requestBody: infer R }
+  ? Json<R>
+  : undefined
+type Responses<O extends Operation> = operations[O]['responses']
+/** What it answers with that status. */
+type AnswerOf<O extends Operation, Status extends keyof Responses<O>> = Json<Responses<O>[Status]>
+
+export type MountRequest = Omit<BodyOf<'mount'>, 'dryRun'>
+export type UnmountRequest = BodyOf<'unmount'>
+export type ComputeRequest = BodyOf<'compute'>
+export type Grant = AnswerOf<'mount', 201>
+export type TenantVolume = AnswerOf<'listVolumes', 200>['volumes'][number]
+export type DryRun = AnswerOf<'mount', 200>
 
 export interface GrantNotice {
   readonly type: string
@@ -42,6 +50,8 @@ export interface CallOptions {
   readonly headers?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
 }
+
+type AskOptions = Pick<CallOptions, 'headers' | 'signal'>
 
 /** An answer of more than that, other than a result, is none of ours. */
 const MAX_JSON_BYTES = 64 * 1024 * 1024
@@ -74,26 +84,26 @@ export class InsituClient {
   }
 
   async volumes(): Promise<TenantVolume[]> {
-    return (await this.json<{ volumes: TenantVolume[] }>('/volumes')).volumes
+    return (await this.#call<'listVolumes', 200>('listVolumes', undefined)).volumes
   }
 
   async grants(): Promise<Grant[]> {
-    return (await this.json<{ grants: Grant[] }>('/grants')).grants
+    return (await this.#call<'listGrants', 200>('listGrants', undefined)).grants
   }
 
   /** With a key, the same request may be made again. */
   mount(request: MountRequest, idempotencyKey?: string): Promise<Grant> {
     const headers = idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }
-    return this.json<Grant>('/mount', { body: request, headers })
+    return this.#call<'mount', 201>('mount', request, { headers })
   }
 
   explain(request: MountRequest): Promise<DryRun> {
-    return this.json<DryRun>('/mount', { body: { ...request, dryRun: true } })
+    return this.#call<'mount', 200>('mount', { ...request, dryRun: true })
   }
 
   /** Undefined: nothing was there. */
   async unmount(request: UnmountRequest): Promise<Grant | undefined> {
-    return (await this.json<{ unmounted?: Grant }>('/unmount', { body: request })).unmounted
+    return (await this.#call<'unmount', 200>('unmount', request)).unmounted
   }
 
   /** The result as a stream; undefined: it is still the one that `etag` names. */
@@ -102,8 +112,8 @@ export class InsituClient {
     { etag, signal }: { readonly etag?: string; readonly signal?: AbortSignal } = {},
   ): Promise<{ readonly stream: IncomingMessage; readonly etag: string } | undefined> {
     const headers = etag === undefined ? {} : { 'if-none-match': etag }
-    const options = { body: request, headers, ...(signal === undefined ? {} : { signal }) }
-    const response = await this.#send('/compute', options)
+    const options = { headers, ...(signal === undefined ? {} : { signal }) }
+    const response = await this.#ask('compute', request, options)
     if (response.statusCode === 304) {
       response.resume()
       return undefined
@@ -113,7 +123,8 @@ export class InsituClient {
 
   /** What happens to this tenant's grants, until the signal or the end of the daemon. */
   async *events(signal?: AbortSignal): AsyncGenerator<GrantNotice> {
-    const response = await this.#send('/events', signal === undefined ? {} : { signal })
+    const options = signal === undefined ? {} : { signal }
+    const response = await this.#ask('events', undefined, options)
     let text = ''
     for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
       text += chunk
@@ -126,6 +137,25 @@ export class InsituClient {
     }
   }
 
+  async #call<O extends Operation, Status extends keyof Responses<O>>(
+    operation: O,
+    body: BodyOf<O>,
+    options?: AskOptions,
+  ): Promise<AnswerOf<O, Status>> {
+    const response = await this.#ask(operation, body, options)
+    return JSON.parse(await textOf(response)) as AnswerOf<O, Status>
+  }
+
+  #ask<O extends Operation>(
+    operation: O,
+    body: BodyOf<O>,
+    options: AskOptions = {},
+  ): Promise<IncomingMessage> {
+    const { method, path } = OPERATIONS[operation]
+    return this.#send(path, { ...options, method, body })
+  }
+
+  /** Any path of an endpoint, as those of the operator's. */
   async json<T>(path: string, options: CallOptions = {}): Promise<T> {
     return JSON.parse(await textOf(await this.#send(path, options))) as T
   }
