@@ -28,8 +28,13 @@ export function adminClient(): InsituClient {
 /** The named one, or the only one that this user reaches; in a container, the one that is there. */
 export async function tenantClient(name: string | undefined): Promise<InsituClient> {
   const runtime = runtimeDirectory(currentEnvironment())
-  if (name !== undefined)
+  if (name !== undefined) {
+    const served = await servedTenants(runtime)
+    // With none at all, it is the daemon that is not there.
+    if (served.length > 0 && !served.includes(name))
+      throw new CliError(EXIT.failed, `there is no tenant ${name} here, but ${served.join(', ')}`)
     return new InsituClient(path.join(tenantEndpoint(runtime, name), API_SOCKET))
+  }
   const inContainer = path.join(runtime, API_SOCKET)
   if (await reaches(inContainer)) return new InsituClient(inContainer)
   return new InsituClient(path.join(tenantEndpoint(runtime, await onlyTenant()), API_SOCKET))
@@ -37,13 +42,17 @@ export async function tenantClient(name: string | undefined): Promise<InsituClie
 
 export async function onlyTenant(): Promise<string> {
   const runtime = runtimeDirectory(currentEnvironment())
-  const tenants = await readdir(path.join(runtime, 'tenants')).catch(() => [])
-  const [only, ...others] = tenants
+  const [only, ...others] = await servedTenants(runtime)
   if (only === undefined)
     throw new CliError(EXIT.unavailable, `no tenant is served below ${runtime}; see insitu serve`)
   if (others.length > 0)
     throw new CliError(EXIT.usage, 'there are several tenants; give --tenant NAME')
   return only
+}
+
+async function servedTenants(runtime: string): Promise<string[]> {
+  const names = await readdir(path.join(runtime, 'tenants')).catch(() => [])
+  return names.toSorted((one, other) => (one < other ? -1 : 1))
 }
 
 /** Where it stands, for people: in the tenant's mount, or as CONTAINER:TARGET. */

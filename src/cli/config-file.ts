@@ -8,7 +8,11 @@ export const DEFAULT_FILE = '/etc/insitu/insitu.yaml'
 export async function readConfiguration(file: string): Promise<ServeConfiguration> {
   const { configuration, mistakes } = await loadConfiguration(file).catch(
     (error: NodeJS.ErrnoException) => {
-      throw new CliError(EXIT.failed, `${file} cannot be read (${error.code ?? error.message})`)
+      const why =
+        error.code === 'ENOENT'
+          ? 'is not there: begin with a copy of examples/insitu.yaml, or name another file'
+          : `cannot be read (${error.code ?? error.message})`
+      throw new CliError(EXIT.failed, `${file} ${why}`)
     },
   )
   if (configuration !== undefined) return configuration

@@ -54,7 +54,11 @@ async function issue(name: string, { out, ttl, json }: CertOptions): Promise<voi
   const [certificateFile, keyFile] = [path.join(out, `${name}.crt`), path.join(out, `${name}.key`)]
   // Before the daemon is asked: what is there is never written over, and a key not left without a place.
   const file = await open(keyFile, 'wx', 0o600).catch((error: NodeJS.ErrnoException) => {
-    throw new CliError(EXIT.failed, `${keyFile} cannot be made (${error.code ?? error.message})`)
+    const why =
+      error.code === 'EEXIST'
+        ? 'is there already: take it away, or name another directory with --out'
+        : `cannot be made (${error.code ?? error.message})`
+    throw new CliError(EXIT.failed, `${keyFile} ${why}`)
   })
   try {
     const body = ttl === undefined ? {} : { ttl: Math.max(1, Math.round(ttl / 1_000)) }

@@ -223,6 +223,9 @@ async function explain(client: InsituClient, request: MountRequest, { json }: Co
 
 function toRequest(name: string | undefined, flags: MountFlags): Omit<MountRequest, 'at'> {
   const labels = Object.fromEntries((flags.label ?? []).map(keyAndValue))
+  const chooses = flags.label ?? flags.class ?? flags.minFree
+  if (name !== undefined && chooses !== undefined)
+    throw new CliError(EXIT.usage, 'give a name, or --class, --label and --min-free to choose by')
   const choice =
     name === undefined
       ? {
@@ -329,7 +332,10 @@ function addDrain(volume: Command): void {
           ;({ left } = await drain())
         }
         show(left, flags.json, () => left.map((each) => `in use: ${describe(each)}\n`).join(''))
-        if (left.length > 0) throw new CliError(EXIT.failed, `${left.length} grants are in use`)
+        if (left.length === 0) return
+        const grants = left.length === 1 ? 'one grant is' : `${left.length} grants are`
+        const how = 'wait with --timeout, or take them away with --force'
+        throw new CliError(EXIT.failed, `${grants} in use; ${how}`)
       }),
     )
 }
