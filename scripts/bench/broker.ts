@@ -2,17 +2,22 @@
  * From the request until a consumer that looks sees it, and until it no longer does: a grant through the
  * API, against `mount --bind` that propagates into a container's namespace and against `nsenter`, which
  * injects it there. With more grants standing; a restart with all of them; and other people's file
- * operations while a hundred grants a second come and go. Needs root.
+ * operations while a hundred grants a second come and go. Needs root. Arguments: rounds, most grants that
+ * stand; `--docs` writes what was found into docs/performance.md.
  */
 import { fork, spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, request as httpRequest } from 'node:http'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { type Table, writeBrokerDocs } from './broker-docs.ts'
+import { Container, measureWays, ratioOf, type Timings, type Way } from './broker-ways.ts'
 import { median, quantile, row } from './measure.ts'
 
-const ROUNDS = Number(process.argv[2] ?? 200)
-const MOST = Number(process.argv[3] ?? 10_000)
+const DOCS = process.argv.includes('--docs')
+const [rounds, most] = process.argv.slice(2).filter((arg) => !arg.startsWith('--'))
+const ROUNDS = Number(rounds ?? 100)
+const MOST = Number(most ?? 10_000)
 const COMING_PER_SECOND = 100
 const PLACES = 16
 const BESIDE_TURNS = 15
@@ -24,7 +29,11 @@ const scratch = mkdtempSync('/tmp/insitu-bench-broker-')
 const agent = new Agent({ keepAlive: true, maxSockets: 16 })
 const TENANT = path.join(scratch, 'run/tenants/acme/api.sock')
 const ADMIN = path.join(scratch, 'run/admin.sock')
-const measured: number[] = []
+const latencies: Table = {
+  head: ['ms until it is seen', 'attach p50', 'p99', 'detach p50', 'p99'],
+  rows: [],
+}
+const figures: Table = { head: ['', ''], rows: [] }
 let child: ChildProcess | undefined
 
 interface Ready {
@@ -83,98 +92,24 @@ async function patient(route: string, body: object): Promise<void> {
   }
 }
 
-/** p50 and p99 of both ways, in ms. */
-async function measure(
-  name: string,
-  rounds: number,
-  seen: () => boolean,
-  attach: () => Promise<void> | void,
-  detach: () => Promise<void> | void,
-): Promise<number> {
-  const [on, off]: [number[], number[]] = [[], []]
-  for (let round = 0; round < rounds; round += 1) {
-    const begun = performance.now()
-    await attach()
-    while (!seen());
-    const there = performance.now()
-    await detach()
-    while (seen());
-    on.push(there - begun)
-    off.push(performance.now() - there)
-    // Slower than the bound on requests.
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-  row(name, quantile(on, 0.5), quantile(on, 0.99), quantile(off, 0.5), quantile(off, 0.99))
-  return quantile(on, 0.5)
-}
-
-function run(command: string, ...args: string[]): void {
-  const done = spawnSync(command, args)
-  if (done.status !== 0) throw new Error(`${command} ${args.join(' ')}: ${String(done.stderr)}`)
-}
-
-function grants(name: string): Promise<number> {
-  return measure(
-    name,
-    ROUNDS,
-    () => existsSync(path.join(scratch, 'mount/bench/marker')),
-    () => post('/mount', { volume: 'data', subpath: 'bench', at: 'bench' }),
-    () => post('/unmount', { at: 'bench' }),
-  )
-}
-
-async function peers(): Promise<number[]> {
-  const shared = path.join(scratch, 'shared')
-  mkdirSync(shared)
-  run('mount', '-t', 'tmpfs', 'insitu-bench', shared)
-  run('mount', '--make-shared', shared)
-  mkdirSync(path.join(shared, 'at'))
-  mkdirSync(path.join(shared, 'other'))
-  const container = spawn('unshare', ['-m', '--propagation', 'slave', 'sleep', '600'])
-  try {
-    await new Promise((resolve) => setTimeout(resolve, 300))
-    const inside = path.join('/proc', String(container.pid), 'root', shared)
-    const source = path.join(scratch, 'data/bench')
-    const pid = String(container.pid)
-    return [
-      await measure(
-        'mount --bind, propagated',
-        Math.min(ROUNDS, 100),
-        () => existsSync(path.join(inside, 'at/marker')),
-        () => run('mount', '--bind', source, path.join(shared, 'at')),
-        () => run('umount', path.join(shared, 'at')),
-      ),
-      await measure(
-        'nsenter and mount --bind',
-        Math.min(ROUNDS, 100),
-        () => existsSync(path.join(inside, 'other/marker')),
-        () =>
-          run('nsenter', '-t', pid, '-m', 'mount', '--bind', source, path.join(shared, 'other')),
-        () => run('nsenter', '-t', pid, '-m', 'umount', path.join(shared, 'other')),
-      ),
-      await injections(pid, inside),
-    ]
-  } finally {
-    container.kill('SIGKILL')
-    spawnSync('umount', ['-l', shared])
+function grant(): Way {
+  return {
+    name: 'a grant',
+    seen: () => existsSync(path.join(scratch, 'mount/bench/marker')),
+    attach: () => post('/mount', { volume: 'data', subpath: 'bench', at: 'bench' }),
+    detach: () => post('/unmount', { at: 'bench' }),
   }
 }
 
 /** Put into the container through the API, on a connection of its own. */
-async function injections(pid: string, inside: string): Promise<number> {
-  // Where nobody else sees it.
-  const target = path.join(scratch, 'private')
-  mkdirSync(target)
-  run('nsenter', '-t', pid, '-m', 'mount', '-t', 'tmpfs', '--make-private', 'insitu-bench', target)
-  const place = { tenant: 'acme', pid: Number(pid), target: path.join(target, 'at') }
-  const marker = path.join(inside, '../private/at/marker')
-  return await measure(
-    'a grant put into a container',
-    ROUNDS,
-    () => existsSync(marker),
-    () => post('/containers/mount', { ...place, volume: 'data', subpath: 'bench' }, ADMIN),
-    () => post('/containers/unmount', place, ADMIN),
-  )
+function injection(container: Container): Way {
+  const place = { tenant: 'acme', pid: container.pid, target: container.target }
+  return {
+    name: 'a grant put into a container',
+    seen: () => container.seesTarget(),
+    attach: () => post('/containers/mount', { ...place, volume: 'data', subpath: 'bench' }, ADMIN),
+    detach: () => post('/containers/unmount', place, ADMIN),
+  }
 }
 
 async function fill(from: number, to: number): Promise<void> {
@@ -184,7 +119,6 @@ async function fill(from: number, to: number): Promise<void> {
       await patient('/mount', { volume: 'data', subpath: `s/${n}`, at: `s/${n}` })
   }
   await Promise.all(Array.from({ length: 8 }, worker))
-  await new Promise((resolve) => setTimeout(resolve, REFILL_MS))
 }
 
 /** Operations a second in the tenant's mount. */
@@ -236,10 +170,36 @@ async function besideGrants(): Promise<void> {
     coming += await grants
     seconds += (performance.now() - began) / 1_000
   }
-  row('file operations a second, idle', Math.round(median(idle)))
-  row(`with ${Math.round(coming / seconds)} grants a second`, Math.round(median(busy)))
   const ratios = busy.map((rate, turn) => rate / (idle[turn] ?? Number.NaN))
-  row('ratio, in the median turn', median(ratios))
+  tell(figures, 'file operations a second, nobody asks for grants', Math.round(median(idle)))
+  const rate = Math.round(coming / seconds)
+  tell(figures, `with ${rate} grants a second that come and go`, Math.round(median(busy)))
+  tell(figures, 'ratio, in the median turn', median(ratios))
+}
+
+function tell(table: Table, name: string, ...cells: (string | number)[]): void {
+  table.rows.push([name, ...cells])
+  row(name, ...cells)
+}
+
+function tellTimings({ name, attach, detach }: Timings, standing: number): void {
+  const four = [attach, detach].flatMap((each) => [quantile(each, 0.5), quantile(each, 0.99)])
+  tell(latencies, `${name}, with ${standing.toLocaleString('en')} standing`, ...four)
+}
+
+/** With each number of grants that stand, beside the other ways to do it. */
+async function waysWith(standing: number, container: Container): Promise<void> {
+  const source = path.join(scratch, 'data/bench')
+  const ways = [grant(), container.bind(source), container.nsenter(source), injection(container)]
+  const timings = await measureWays(ROUNDS, ways)
+  for (const each of timings) tellTimings(each, standing)
+  const [own, bind, nsenter, injected] = timings.map(({ attach }) => attach)
+  if (own === undefined || bind === undefined || nsenter === undefined || injected === undefined)
+    return
+  const name = `to attach, with ${standing.toLocaleString('en')} standing`
+  tell(figures, `${name}: a grant / mount --bind`, ratioOf(own, bind))
+  tell(figures, `${name}: a grant / nsenter`, ratioOf(own, nsenter))
+  tell(figures, `${name}: one put into a container / nsenter`, ratioOf(injected, nsenter))
 }
 
 try {
@@ -249,22 +209,33 @@ try {
   for (let n = 0; n < MOST; n += 1) mkdirSync(path.join(scratch, `data/s/${n}`))
   for (let n = 0; n < PLACES; n += 1) mkdirSync(path.join(scratch, `data/c/${n}`))
   await start()
-  row('ms until it is seen', 'attach p50', 'p99', 'detach p50', 'p99')
-  let own = 0
-  for (const standing of new Set([1, 100, MOST])) {
-    const before = measured.length === 0 ? 0 : (measured.at(-1) ?? 0)
-    await fill(before, standing)
-    measured.push(standing)
-    const p50 = await grants(`a grant, with ${standing} standing`)
-    own ||= p50
+  const [title = '', ...columns] = latencies.head
+  row(title, ...columns)
+  {
+    using container = await Container.start(scratch)
+    let before = 0
+    for (const standing of new Set([1, 100, MOST])) {
+      const begun = performance.now()
+      await fill(before, standing)
+      if (standing === MOST)
+        tell(
+          figures,
+          `seconds to give ${standing - before} grants`,
+          (performance.now() - begun) / 1_000,
+        )
+      before = standing
+      await new Promise((resolve) => setTimeout(resolve, REFILL_MS))
+      await waysWith(standing, container)
+    }
+    const descriptors = readdirSync(`/proc/${child?.pid}/fd`).length
+    tell(figures, `descriptors of the daemon, with ${MOST} grants`, String(descriptors))
+    await besideGrants()
   }
-  const [bind = Number.NaN, nsenter = Number.NaN, injected = Number.NaN] = await peers()
-  row('a grant : mount --bind, nsenter', (own / bind).toFixed(2), (own / nsenter).toFixed(2))
-  row('a grant put in : nsenter', (injected / nsenter).toFixed(2))
-  await besideGrants()
   await stop()
   const { ms, restored, failed } = await start()
-  row(`restart with ${MOST} grants, ms`, ms, `${restored} back`, `${failed} not`)
+  const name = `ms until ${MOST} grants are back after a restart`
+  tell(figures, name, `${Math.round(ms)} (${restored} back, ${failed} not)`)
+  if (DOCS) writeBrokerDocs([latencies, figures])
 } finally {
   agent.destroy()
   await stop()
