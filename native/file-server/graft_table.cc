@@ -169,7 +169,12 @@ uint32_t GraftTable::graft(const GraftRequest& request) {
   if (!parent) fail(errno, request.path);
   graft->made_stub = make_stub(parent.get(), graft->name);
   graft->tree->id = ++last_;
-  add(graft);
+  try {
+    add(graft);
+  } catch (const std::system_error&) {
+    remove_stub(*graft);
+    throw;
+  }
   tell_kernel(*graft);
   graft->told = session_.notifier().queued();
   return graft->tree->id;

@@ -1,10 +1,12 @@
 #include "kept_directory.h"
 
 #include <fcntl.h>
+#include <sys/vfs.h>
 
 #include <cerrno>
 #include <utility>
 
+#include "local_filesystem.h"
 #include "reopen.h"
 
 namespace insitu {
@@ -34,7 +36,11 @@ MountAnchorPtr MountAnchors::of(const FileIdentity& identity, int path) {
 }
 
 KeptDirectory::KeptDirectory(UniqueFd path) : identity_(FileIdentity::of(path.get())) {
-  anchor_ = MountAnchors::of_process().of(identity_, path.get());
+  struct statfs filesystem{};
+  ::fstatfs(path.get(), &filesystem);
+  // Elsewhere a handle may be good for only as long as the kernel remembers what it stands for.
+  if (is_local_filesystem(static_cast<uint64_t>(filesystem.f_type)))
+    anchor_ = MountAnchors::of_process().of(identity_, path.get());
   if (!anchor_) held_ = std::make_shared<const UniqueFd>(std::move(path));
 }
 

@@ -35,8 +35,8 @@ class MountAnchors {
   std::map<int, std::weak_ptr<const MountAnchor>> anchors_;
 };
 
-// A directory that is kept for long, one of thousands: by file handle, which costs no descriptor,
-// where its filesystem has those; else by a descriptor.
+// A directory that is kept for long, one of thousands: by file handle, which costs no descriptor, on
+// local filesystems that have those; else by a descriptor.
 class KeptDirectory {
  public:
   KeptDirectory() = default;

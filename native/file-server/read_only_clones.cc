@@ -32,23 +32,27 @@ ReadOnlyClones& ReadOnlyClones::of_process() {
 MountAnchorPtr ReadOnlyClones::of(int backing, const MountTable& mounts) {
   const FileIdentity identity = FileIdentity::of(backing);
   if (identity.empty()) return nullptr;
-  const std::lock_guard lock(mutex_);
-  const std::pair key{identity.mount(), identity.bytes()};
-  const auto known = clones_.find(key);
-  MountAnchorPtr anchor = known == clones_.end() ? nullptr : known->second.anchor.lock();
-  if (anchor && known->second.mounts == mounts.digest) return anchor;
+  const Key key{identity.mount(), identity.bytes()};
+  if (MountAnchorPtr known = find(key, backing, mounts)) return known;
   const size_t below = digest_below(backing, mounts);
-  if (anchor && known->second.below == below) {
-    known->second.mounts = mounts.digest;
-    return anchor;
-  }
   const UniqueFd clone = read_only_clone(backing);
   if (!clone) return nullptr;
-  anchor = MountAnchors::of_process().of(FileIdentity::of(clone.get()), clone.get());
+  MountAnchorPtr anchor = MountAnchors::of_process().of(FileIdentity::of(clone.get()), clone.get());
   if (!anchor) return nullptr;
+  const std::lock_guard lock(mutex_);
   std::erase_if(clones_, [](const auto& entry) { return entry.second.anchor.expired(); });
   clones_.insert_or_assign(key, Clone{anchor, below, mounts.digest});
   return anchor;
+}
+
+MountAnchorPtr ReadOnlyClones::find(const Key& key, int backing, const MountTable& mounts) {
+  const std::lock_guard lock(mutex_);
+  const auto found = clones_.find(key);
+  if (found == clones_.end()) return nullptr;
+  Clone& clone = found->second;
+  if (clone.mounts != mounts.digest && clone.below != digest_below(backing, mounts)) return nullptr;
+  clone.mounts = mounts.digest;
+  return clone.anchor.lock();
 }
 
 }  // namespace insitu

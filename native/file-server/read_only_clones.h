@@ -27,15 +27,18 @@ class ReadOnlyClones {
   MountAnchorPtr of(int backing, const MountTable& mounts);
 
  private:
+  using Key = std::pair<int, std::vector<std::byte>>;  // mount and handle of the directory
   struct Clone {
     std::weak_ptr<const MountAnchor> anchor;
     size_t below;   // digest of what was mounted there when it was made
     size_t mounts;  // while those were mounted, that still is so
   };
 
+  // Null when there is none, or it shows what is not so any more.
+  MountAnchorPtr find(const Key& key, int backing, const MountTable& mounts);
+
   std::mutex mutex_;
-  // By mount and handle of the directory.
-  std::map<std::pair<int, std::vector<std::byte>>, Clone> clones_;
+  std::map<Key, Clone> clones_;
 };
 
 }  // namespace insitu
