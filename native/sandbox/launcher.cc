@@ -172,9 +172,12 @@ void die_with(pid_t parent) {
   if (getppid() != parent) _exit(124);
 }
 
+// Bubblewrap has made its tree by then, however busy the machine is.
+constexpr int kLaunchMs = 10'000;
+
 // What bubblewrap forks asks to die with it only when its tree is made, and waits before that for a
 // word of its parent: killed in these milliseconds, bubblewrap would leave it waiting for ever. So a
-// process beside it ends what is left of the group then, itself included.
+// process beside it, a child of it that it reaps, ends what is left of the group then, itself included.
 void end_group_with_self() {
   // Fails for a leader of a session, which has a group of its own.
   if (getpgrp() != getpid() && setpgid(0, 0) != 0) fail("setpgid");
@@ -183,13 +186,16 @@ void end_group_with_self() {
   const pid_t watcher = fork();
   if (watcher < 0) fail("fork");
   if (watcher > 0) return;
+  // Somebody may stop the whole group before it is killed.
+  if (prctl(PR_SET_PDEATHSIG, SIGCONT) != 0) _exit(123);
   // The descriptors are PROGRAM's: whoever reads their other ends waits for their end.
   if (dup2(self.get(), 0) != 0 || close_range(1, ~0U, 0) != 0) _exit(123);
   pollfd ended{0, POLLIN, 0};
-  while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
+  int found = 0;
+  while ((found = poll(&ended, 1, kLaunchMs)) < 0 && errno == EINTR) {
   }
-  kill(0, SIGKILL);
-  _exit(123);
+  if (found > 0) kill(0, SIGKILL);
+  _exit(0);
 }
 
 // Bubblewrap reads the filter from the descriptor's offset to its end.

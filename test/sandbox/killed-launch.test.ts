@@ -55,18 +55,20 @@ test('nothing is left of it', async () => {
   await assertNothingLeft()
 })
 
-test('nothing is left of it when the daemon is killed', async () => {
-  for (let turn = 0; turn < 20; turn += 1) {
-    // Its child waits as bubblewrap's does, which asks late to die with its parent.
-    const jail = `/usr/bin/sleep ${MARK} & exec /usr/bin/sleep ${MARK}`
-    const script = `'${launcherPath}' --parent $$ -- /bin/sh -c '${jail}' & wait`
-    const daemon = spawn('/bin/sh', ['-c', script], { stdio: 'ignore' })
-    await sleep(turn)
-    daemon.kill('SIGKILL')
-    await once(daemon, 'exit')
-  }
-  await assertNothingLeft()
-})
+for (const stopped of [false, true])
+  test(`nothing is left of it when the daemon is killed${stopped ? ', stopped as it may be' : ''}`, async () => {
+    for (let turn = 0; turn < 20; turn += 1) {
+      // Its child waits as bubblewrap's does, which asks late to die with its parent.
+      const jail = `/usr/bin/sleep ${MARK} & exec /usr/bin/sleep ${MARK}`
+      const script = `setsid '${launcherPath}' --parent $$ -- /bin/sh -c '${jail}' & wait`
+      const daemon = spawn('/bin/sh', ['-c', script], { stdio: 'ignore' })
+      await sleep(turn)
+      if (stopped) spawnSync('kill', ['-s', 'STOP', ...left().map(String)])
+      daemon.kill('SIGKILL')
+      await once(daemon, 'exit')
+    }
+    await assertNothingLeft()
+  })
 
 test('nothing begins for a daemon that is dead already', () => {
   const late = spawnSync(launcherPath, ['--parent', '1', '--', '/bin/echo', 'begun'])
