@@ -41,7 +41,7 @@ class Scene {
   }
 
   tenant(route: string, body?: object): Promise<Answer> {
-    return ask(path.join(this.world.runtime, 'tenants/acme/api.sock'), route, { body })
+    return ask(this.world.socket('acme'), route, { body })
   }
 
   admin(route: string, method = 'GET', body?: object): Promise<Answer> {
@@ -77,7 +77,7 @@ class Scene {
     assert.equal(places, places.fill(state !== undefined), `the places of ${name}`)
     if (state === undefined) return false
     assert.is(state, 'serving')
-    const socket = path.join(this.world.runtime, 'tenants', name, 'api.sock')
+    const socket = this.world.socket(name)
     assert.is((await ask(socket, '/grants')).status, 200)
     return true
   }
@@ -162,7 +162,7 @@ const OPERATIONS: readonly Operation[] = [
     calls: 90,
     prepare: async (scene) => {
       await scene.ensureTenant('beta')
-      const socket = path.join(scene.world.runtime, 'tenants/beta/api.sock')
+      const socket = scene.world.socket('beta')
       const body = { volume: 'data', at: 'granted', mode: 'rw' }
       const answer = await ask(socket, '/mount', { body })
       assert.ok([201, 409].includes(answer.status), answer.text)

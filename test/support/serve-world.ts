@@ -48,6 +48,11 @@ export class ServeWorld {
     return path.join(this.runtime, 'homes', tenant)
   }
 
+  /** Of a tenant's endpoint. */
+  socket(tenant: string): string {
+    return path.join(this.runtime, 'tenants', tenant, 'api.sock')
+  }
+
   /** Resolves once it says that it serves. `descriptors`: the limit that it begins with. */
   async serve(env: Readonly<Record<string, string>> = {}, descriptors?: number): Promise<Served> {
     const limit = descriptors === undefined ? [] : ['prlimit', `--nofile=${descriptors}`]
@@ -86,6 +91,12 @@ export class ServeWorld {
 
   async insitu(args: readonly string[]): Promise<Finished> {
     return await this.run(INSITU, args)
+  }
+
+  /** As that user, in no other group than the one of his number. */
+  async shellAs(uid: number, script: string): Promise<Finished> {
+    const user = [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
+    return await this.run('setpriv', [...user, '--', 'sh', '-c', script])
   }
 
   /** Mount points below the scratch folder. */

@@ -24,7 +24,7 @@ interface Scene {
 const test = suite<Scene>('tenants against each other')
 
 function socket({ world }: Scene, tenant: string): string {
-  return path.join(world.runtime, 'tenants', tenant, 'api.sock')
+  return world.socket(tenant)
 }
 
 function home({ world }: Scene, tenant: string): string {
@@ -33,9 +33,7 @@ function home({ world }: Scene, tenant: string): string {
 
 /** In the mounts, as that user. */
 function shell({ world }: Scene, uid: number, script: string): Promise<Finished> {
-  return world.run('setpriv', [
-    ...[`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--', 'sh', '-c', script],
-  ])
+  return world.shellAs(uid, script)
 }
 
 /** No place of the host and nothing of the other tenant is in it. */

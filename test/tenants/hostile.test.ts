@@ -19,13 +19,11 @@ interface Scene {
 const test = suite<Scene>('a hostile tenant')
 
 function socket({ world }: Scene, tenant: string): string {
-  return path.join(world.runtime, 'tenants', tenant, 'api.sock')
+  return world.socket(tenant)
 }
 
 function shell({ world }: Scene, uid: number, script: string): Promise<Finished> {
-  return world.run('setpriv', [
-    ...[`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--', 'sh', '-c', script],
-  ])
+  return world.shellAs(uid, script)
 }
 
 test.before(async (scene) => {

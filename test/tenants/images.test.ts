@@ -60,7 +60,7 @@ class Consumer {
 
   /** 201, or the problem. */
   async mount(volume: string, at: string, mode: 'ro' | 'rw' = 'rw'): Promise<Answer> {
-    const socket = path.join(this.#world.runtime, 'tenants', this.#tenant, 'api.sock')
+    const socket = this.#world.socket(this.#tenant)
     return await ask(socket, '/mount', { body: { volume, at, mode } })
   }
 }

@@ -29,7 +29,7 @@ function tenant(world: ServeWorld, ...args: string[]): Promise<Finished> {
 }
 
 async function grant(world: ServeWorld, at: string, volume = 'data'): Promise<Finished> {
-  const socket = path.join(world.runtime, 'tenants/acme/api.sock')
+  const socket = world.socket('acme')
   const body = JSON.stringify({ volume, at, mode: 'rw' })
   return await world.run('curl', [
     ...['--silent', '--fail-with-body', '--unix-socket', socket],
@@ -88,7 +88,7 @@ if (await canMount('tests of tenants')) {
     const served = await world.serve()
     const added = await tenant(world, 'add', 'beta', '--ids', '80000', '--label', 'a=b')
     assert.is(added.code, 0, added.stderr)
-    const places = [world.home('beta'), path.join(world.runtime, 'tenants/beta/api.sock')]
+    const places = [world.home('beta'), world.socket('beta')]
     for (const place of places) assert.is(await gone(place), false, place)
     await world.run('touch', [path.join(world.home('beta'), 'kept')])
 

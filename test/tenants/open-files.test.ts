@@ -33,7 +33,7 @@ tenants:
         holders.push(await holdOpen(ACME + n, folder, DESCRIPTORS / 3))
       const wrote = await shell(world, BOLT, 'echo here > file && cat file')
       assert.equal([wrote.code, wrote.stdout], [0, 'here\n'], wrote.stderr)
-      const bolt = path.join(world.runtime, 'tenants/bolt/api.sock')
+      const bolt = world.socket('bolt')
       assert.is((await ask(bolt, '/grants')).status, 200)
       for (const each of holders) each.kill('SIGKILL')
       await until(() => readdirSync(`/proc/${daemon}/fd`).length < DESCRIPTORS / 2)

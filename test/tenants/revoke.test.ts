@@ -42,7 +42,7 @@ interface Scene {
 const test = suite<Scene>('revocation through the daemon')
 
 function socket({ world }: Scene, tenant: string): string {
-  return path.join(world.runtime, 'tenants', tenant, 'api.sock')
+  return world.socket(tenant)
 }
 
 async function mount(scene: Scene, tenant: string, body: object): Promise<void> {

@@ -65,7 +65,7 @@ policies: { all: { tenants: ["*"], volumes: { names: ["*"] }, modes: [rw] } }
 }
 
 function grant(world: ServeWorld, tenant: string, deadlineMs?: number) {
-  const socket = path.join(world.runtime, 'tenants', tenant, 'api.sock')
+  const socket = world.socket(tenant)
   return world.run(
     'curl',
     [
