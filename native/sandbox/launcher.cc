@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/ioprio.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -40,6 +39,10 @@
 
 namespace insitu {
 namespace {
+
+// ioprio_set(2): best effort, the last of its eight levels. linux/ioprio.h is no C++ in some versions.
+constexpr int kThisProcess = 1;
+constexpr int kLowIoPriority = 2 << 13 | 7;
 
 struct Bind {
   std::string source;
@@ -154,7 +157,7 @@ void lower_limits() {
   if (setrlimit(RLIMIT_FSIZE, &size) != 0) fail("setrlimit");
   // File operations come before compute. Failing here costs only fairness.
   (void)setpriority(PRIO_PROCESS, 0, 10);
-  (void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, 7));
+  (void)syscall(SYS_ioprio_set, kThisProcess, 0, kLowIoPriority);
   // Under memory pressure a worker goes before anything else does.
   UniqueFd score(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
   if (score) (void)!write(score.get(), "1000", 4);
