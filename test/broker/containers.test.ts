@@ -20,6 +20,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { canMount } from '../support/cli.ts'
 import { ConsumerShell } from '../support/consumer-shell.ts'
+import { long, missingTools } from '../support/long.ts'
 import { canRunContainers, Podman, withoutUnified } from '../support/podman.ts'
 import { type Served, ServeWorld, until } from '../support/serve-world.ts'
 import { ask } from '../support/unix-http.ts'
@@ -27,9 +28,6 @@ import { ask } from '../support/unix-http.ts'
 const test = suite('volumes in running containers')
 const able = (await canMount('volumes in containers')) && process.getuid?.() === 0
 const engines = able && (await canRunContainers('volumes in containers of podman and crun'))
-
-/** podman runs its containers with crun already. */
-const LONG = process.env['INSITU_LONG'] === '1'
 
 const OWNER = 100_000
 
@@ -174,14 +172,21 @@ if (engines)
     await until(async () => (await grants()).length === 0)
   })
 
-if (engines && LONG)
-  test('crun: the same, found by the state of the runtime', async () => {
-    const bundle = await served.directory('bundle')
+/** Engines run one of them already. */
+const RUNTIMES: readonly (readonly [string, ...string[]])[] = [
+  ['crun', '--cgroup-manager=disabled'],
+  ['runc'],
+]
+
+for (const [runtime, ...options] of engines && long ? RUNTIMES : [])
+  test(`${runtime}: the same, found by the state of the runtime`, async () => {
+    if (missingTools([runtime], [runtime]).length > 0) return console.log(`SKIP ${runtime}`)
+    const bundle = await served.directory(`${runtime}-bundle`)
     await cp(podman?.rootfs ?? '', path.join(bundle, 'rootfs'), {
       recursive: true,
       verbatimSymlinks: true,
     })
-    await served.run('crun', ['spec', '--bundle', bundle])
+    await served.run(runtime, ['spec', '--bundle', bundle])
     const file = path.join(bundle, 'config.json')
     const config = JSON.parse(await readFile(file, 'utf8')) as {
       process: Record<string, unknown>
@@ -194,8 +199,7 @@ if (engines && LONG)
     config.root.readonly = false
     await writeFile(file, JSON.stringify(config))
     const id = `insitu-test-${process.pid}`
-    const words = ['--cgroup-manager=disabled', 'run', '--bundle', bundle, id]
-    const { command, all } = withoutUnified('crun', words)
+    const { command, all } = withoutUnified(runtime, [...options, 'run', '--bundle', bundle, id])
     await using shell = new ConsumerShell(
       spawn(command, all, { stdio: ['pipe', 'pipe', 'inherit'], cwd: '/' }),
     )
@@ -203,7 +207,7 @@ if (engines && LONG)
       assert.is(await shell.ask('cd /; pwd'), '/')
       await uses(shell, ['--tenant', 'acme', '--container', id, '--target', '/volume'], '/volume')
     } finally {
-      await served.run('crun', ['delete', '--force', id])
+      await served.run(runtime, ['delete', '--force', id])
     }
   })
 

@@ -4,24 +4,12 @@
  * are seen in them. Everything is ended and removed by `close`.
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
-import {
-  access,
-  chmod,
-  constants,
-  cp,
-  mkdir,
-  mkdtemp,
-  rm,
-  symlink,
-  writeFile,
-} from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { promisify } from 'node:util'
-import { readMountTable } from '../../src/file-server/mount-table.ts'
-import { canMount, exit, type Finished } from './cli.ts'
+import { exit, type Finished } from './cli.ts'
+import { canRunEngine, makeBusyboxImage, unmountBelow } from './engine.ts'
 
-const BUSYBOX = '/bin/busybox'
 export const IMAGE = 'localhost/busybox'
 const DEADLINE_MS = 60_000
 /** On a machine of both versions podman takes the second cgroup tree for the only one. */
@@ -32,20 +20,7 @@ const LIMITS = 'default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]'
 
 /** False, with a visible word, where there is none; a failure where containers are required. */
 export async function canRunContainers(what: string): Promise<boolean> {
-  if (!(await canMount(what))) return false
-  const found = await Promise.all([
-    ...['/usr/bin/podman', BUSYBOX].map((file) =>
-      access(file, constants.X_OK).then(
-        () => true,
-        () => false,
-      ),
-    ),
-  ])
-  if (found.every(Boolean)) return true
-  if (process.env['REQUIRE_CONTAINERS'] === '1')
-    throw new Error(`${what} need podman, crun and busybox-static`)
-  console.log(`SKIP ${what}: they need podman, crun and busybox-static`)
-  return false
+  return await canRunEngine(what, ['/usr/bin/podman'], 'podman, crun')
 }
 
 /** A container tool where it finds one version of control groups. */
@@ -116,19 +91,7 @@ export class Podman {
 
   /** Not `--rootfs`: with that podman 4.3 never unmounts its volumes. */
   async #makeImage(programs: readonly string[]): Promise<void> {
-    const { rootfs } = this
-    for (const folder of ['bin', 'proc', 'sys', 'dev', 'etc', 'tmp', 'run'])
-      await mkdir(path.join(rootfs, folder), { recursive: true })
-    await cp(BUSYBOX, path.join(rootfs, 'bin/busybox'))
-    for (const applet of ['sh', 'ls', 'cat', 'cp', 'sleep', 'wget', 'nc', 'tail'])
-      await symlink('busybox', path.join(rootfs, 'bin', applet))
-    for (const file of await withLibraries(programs)) {
-      await mkdir(path.join(rootfs, path.dirname(file)), { recursive: true })
-      await cp(file, path.join(rootfs, file), { dereference: true })
-    }
-    await chmod(path.join(rootfs, 'tmp'), 0o1777)
-    const archive = `${rootfs}.tar`
-    await promisify(execFile)('tar', ['-C', rootfs, '-cf', archive, '.'])
+    const archive = await makeBusyboxImage(this.rootfs, programs)
     const { code, stderr } = await this.podman(['import', '--quiet', archive, IMAGE])
     if (code !== 0) throw new Error(`no image: ${stderr}`)
   }
@@ -160,24 +123,11 @@ export class Podman {
     const ended = [...this.#children].map(exit)
     for (const child of this.#children) child.kill('SIGKILL')
     await Promise.all(ended)
-    const left = (await readMountTable()).map(({ mountPoint }) => mountPoint)
-    for (const place of left.toReversed())
-      if (place.startsWith(`${this.scratch}/`))
-        await new Promise((resolve) => execFile('umount', ['-l', place], resolve))
+    await unmountBelow(this.scratch)
     await rm(this.scratch, { recursive: true, force: true })
   }
 
   #runArguments(options: readonly string[], script: string): string[] {
     return ['run', '--rm', '--network=none', ...options, IMAGE, 'sh', '-c', script]
   }
-}
-
-/** With what the dynamic linker loads for them. */
-async function withLibraries(programs: readonly string[]): Promise<string[]> {
-  const all = new Set(programs)
-  for (const program of programs) {
-    const { stdout } = await promisify(execFile)('ldd', [program])
-    for (const [, file = ''] of stdout.matchAll(/(\/\S+) \(0x/g)) all.add(file)
-  }
-  return [...all]
 }
