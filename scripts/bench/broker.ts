@@ -10,6 +10,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { Agent, request as httpRequest } from 'node:http'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Client } from './broker-client.ts'
 import { type Table, writeBrokerDocs } from './broker-docs.ts'
 import { Container, measureWays, ratioOf, type Timings, type Way } from './broker-ways.ts'
 import { median, quantile, row } from './measure.ts'
@@ -60,12 +61,12 @@ async function stop(): Promise<void> {
   await ended
 }
 
-async function post(route: string, body: object, socketPath = TENANT): Promise<void> {
+async function post(route: string, body: object): Promise<void> {
   const text = JSON.stringify(body)
   await new Promise<void>((resolve, reject) => {
     const headers = { 'content-type': 'application/json', 'content-length': text.length }
     const call = httpRequest(
-      { socketPath, path: route, method: 'POST', agent, headers },
+      { socketPath: TENANT, path: route, method: 'POST', agent, headers },
       (answer) => {
         const chunks: Buffer[] = []
         answer.on('data', (chunk: Buffer) => chunks.push(chunk))
@@ -92,23 +93,23 @@ async function patient(route: string, body: object): Promise<void> {
   }
 }
 
-function grant(): Way {
+function grant(tenant: Client): Way {
   return {
     name: 'a grant',
     seen: () => existsSync(path.join(scratch, 'mount/bench/marker')),
-    attach: () => post('/mount', { volume: 'data', subpath: 'bench', at: 'bench' }),
-    detach: () => post('/unmount', { at: 'bench' }),
+    attach: () => tenant.post('/mount', { volume: 'data', subpath: 'bench', at: 'bench' }),
+    detach: () => tenant.post('/unmount', { at: 'bench' }),
   }
 }
 
 /** Put into the container through the API, on a connection of its own. */
-function injection(container: Container): Way {
+function injection(admin: Client, container: Container): Way {
   const place = { tenant: 'acme', pid: container.pid, target: container.target }
   return {
     name: 'a grant put into a container',
     seen: () => container.seesTarget(),
-    attach: () => post('/containers/mount', { ...place, volume: 'data', subpath: 'bench' }, ADMIN),
-    detach: () => post('/containers/unmount', place, ADMIN),
+    attach: () => admin.post('/containers/mount', { ...place, volume: 'data', subpath: 'bench' }),
+    detach: () => admin.post('/containers/unmount', place),
   }
 }
 
@@ -190,9 +191,13 @@ function tellTimings({ name, attach, detach }: Timings, standing: number): void 
 /** With each number of grants that stand, beside the other ways to do it. */
 async function waysWith(standing: number, container: Container): Promise<void> {
   const source = path.join(scratch, 'data/bench')
-  const ways = [grant(), container.bind(source), container.nsenter(source), injection(container)]
-  const timings = await measureWays(ROUNDS, ways)
-  for (const each of timings) tellTimings(each, standing)
+  using tenant = await Client.connect(TENANT)
+  using admin = await Client.connect(ADMIN)
+  const granting = grant(tenant)
+  const others = [container.bind(source), container.nsenter(source), injection(admin, container)]
+  const timings = await measureWays(ROUNDS, [granting, ...others])
+  const [alone] = await measureWays(ROUNDS, [{ ...granting, name: 'a grant, one after another' }])
+  for (const each of [...timings, ...(alone ? [alone] : [])]) tellTimings(each, standing)
   const [own, bind, nsenter, injected] = timings.map(({ attach }) => attach)
   if (own === undefined || bind === undefined || nsenter === undefined || injected === undefined)
     return

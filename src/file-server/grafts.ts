@@ -17,6 +17,8 @@ import { openVolume, volumeOver } from './volume.ts'
 
 /** Directories have a key in their own tree; what stands before it says which tree that is. */
 const KEY_IN_GRAFT = /^(g:[^:]*:[^:]*:)(.+)$/s
+/** Only the keys of directories with programs hold one. */
+const NO_PROGRAMS = 'none'
 const IDENTITY = /^[A-Za-z0-9._-]{1,128}$/
 
 /** The identity; VfsError for options that cannot be. */
@@ -26,10 +28,14 @@ function checked(tree: string, backing: string, options: GraftOptions): string {
   const { quotaBytes } = options
   if (quotaBytes !== undefined && !(Number.isSafeInteger(quotaBytes) && quotaBytes >= 0))
     throw new VfsError('EINVAL', `a quota is a number of bytes, not ${quotaBytes}`)
-  const identity = options.identity ?? hash('sha256', tree, 'hex').slice(0, 32)
+  const identity = options.identity ?? (options.compute ? identityOf(tree) : NO_PROGRAMS)
   if (!IDENTITY.test(identity))
     throw new VfsError('EINVAL', `no identity that a graft can have: ${JSON.stringify(identity)}`)
   return identity
+}
+
+function identityOf(tree: string): string {
+  return hash('sha256', tree, 'hex').slice(0, 32)
 }
 
 interface Place {
