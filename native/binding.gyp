@@ -16,6 +16,7 @@
       "sources": [
         "addon.cc",
         "broker/peer_cred.cc",
+        "broker/turn_away.cc",
         "common/async_pool.cc",
         "common/open_backing.cc",
         "containers/binding.cc",

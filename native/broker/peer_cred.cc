@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/turn_away.h"
 #include "common/unique_fd.h"
 
 #ifndef SO_PEERPIDFD
@@ -29,6 +30,14 @@ constexpr size_t kMaxGroups = 65'536;  // NGROUPS_MAX
   auto exception = Napi::Error::New(env, std::string(what) + ": " + strerror(error));
   exception.Set("errno", Napi::Number::New(env, error));
   throw exception;
+}
+
+ucred peer_of(Napi::Env env, int socket) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+    throw_errno(env, "SO_PEERCRED", errno);
+  return peer;
 }
 
 std::vector<gid_t> peer_groups(Napi::Env env, int socket) {
@@ -71,10 +80,7 @@ std::string read_proc(pid_t pid, const char* name) {
 Napi::Value peer_credentials(const Napi::CallbackInfo& info) {
   const auto env = info.Env();
   const int socket = info[0].As<Napi::Number>().Int32Value();
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
-    throw_errno(env, "SO_PEERCRED", errno);
+  const ucred peer = peer_of(env, socket);
   const auto groups = peer_groups(env, socket);
 
   auto list = Napi::Array::New(env, groups.size());
@@ -87,7 +93,7 @@ Napi::Value peer_credentials(const Napi::CallbackInfo& info) {
 
   // What /proc says of a number is about this process only if it lived when the look was over.
   int raw = -1;
-  size = sizeof raw;
+  socklen_t size = sizeof raw;
   if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &raw, &size) != 0) raw = -1;
   const UniqueFd pidfd(raw);
   if (pidfd && peer.pid > 0) {
@@ -101,8 +107,15 @@ Napi::Value peer_credentials(const Napi::CallbackInfo& info) {
   return out;
 }
 
+Napi::Value peer_uid(const Napi::CallbackInfo& info) {
+  const ucred peer = peer_of(info.Env(), info[0].As<Napi::Number>().Int32Value());
+  return Napi::Number::New(info.Env(), peer.uid);
+}
+
 void register_broker(Napi::Env env, Napi::Object exports) {
   exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials, "peerCredentials"));
+  exports.Set("peerUid", Napi::Function::New(env, peer_uid, "peerUid"));
+  exports.Set("turnAway", Napi::Function::New(env, turn_away, "turnAway"));
 }
 
 }  // namespace insitu

@@ -2,6 +2,15 @@
 export interface BrokerAddon {
   /** Of a connected Unix socket; throws an Error with `errno`. */
   peerCredentials(fd: number): PeerCredentials
+  /** As above; no more than who it is. */
+  peerUid(fd: number): number
+  /** Accepts what waits at a listening Unix socket and closes what these users connected, until another's
+   * comes: `next` is its descriptor, else -1. `most` are closed at a time. */
+  turnAway(
+    listening: number,
+    uids: Uint32Array,
+    most: number,
+  ): { readonly closed: number; readonly next: number }
 }
 
 /** As they were at connect(2), in the daemon's user and pid namespaces. */

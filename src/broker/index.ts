@@ -10,7 +10,9 @@ import { GrantBroker } from './broker.ts'
 import { NOBODY } from './context.ts'
 import { createAdminApi } from './http/admin-api.ts'
 import { isOperator, mayUse } from './http/peer.ts'
+import { HTTP_BOUNDS } from './http/bounds.ts'
 import { listen } from './http/endpoint.ts'
+import { Outsiders } from './http/outsiders.ts'
 import { listenHttps, type HttpsServer } from './http/https-endpoint.ts'
 import { createPluginApi } from './http/plugin-api.ts'
 import { createTenantApi, type TenantApi } from './http/tenant-api.ts'
@@ -42,7 +44,6 @@ export const DATABASE = 'broker.db'
 
 /** One entry in the audit a minute for each outsider. */
 const OUTSIDER_EVERY_MS = 60_000
-const MAX_OUTSIDERS = 1_000
 
 /** StoreError when the state cannot be used. */
 export async function openBroker(options: BrokerOptions): Promise<Broker> {
@@ -80,7 +81,9 @@ class ServedBroker implements Broker {
   readonly #endpoints = new Map<string, Endpoint>()
   /** Whose endpoint a request came to. */
   readonly #owners = new WeakMap<IncomingMessage, string>()
-  readonly #outsiders = new Map<string, number>()
+  readonly #outsiders: Outsiders
+  /** When the audit heard of whom. */
+  readonly #audited = new Map<string, number>()
   #api: TenantApi | undefined
   #https: HttpsServer | undefined
   /** Of the endpoints that are the machine's. */
@@ -94,6 +97,7 @@ class ServedBroker implements Broker {
       ...broker.counts(),
       listeners: this.#api?.streams.size ?? 0,
     }))
+    this.#outsiders = new Outsiders((count) => this.#metrics.outsiders(count))
   }
 
   async open(): Promise<void> {
@@ -123,8 +127,9 @@ class ServedBroker implements Broker {
     const close = await listen({
       socket: path.join(directory, API_SOCKET),
       mode: 0o666, // who may is decided by the kernel's word at each connection
-      admit: (peer) => (mayUse(peer, tenant) ? undefined : "this endpoint is another tenant's"),
+      admit: (uid) => (mayUse(uid, tenant) ? undefined : "this endpoint is another tenant's"),
       onRefused: (peer, reason) => this.#refused(peer, name, peer.command, reason),
+      outsiders: this.#outsiders,
       handle: (request, response) => this.#route(name, request, response),
     })
     this.#endpoints.set(name, { tenant, compute, close })
@@ -196,8 +201,9 @@ class ServedBroker implements Broker {
     const close = await listen({
       socket,
       mode: 0o600,
-      admit: (peer) => (isOperator(peer) ? undefined : "this is the operator's"),
+      admit: (uid) => (isOperator(uid) ? undefined : "this is the operator's"),
       onRefused: (peer, reason) => this.#refused(peer, undefined, peer.command, reason),
+      outsiders: this.#outsiders,
       handle: (request, response) => app.routing(request, response),
     })
     this.#closers.push(close)
@@ -217,13 +223,13 @@ class ServedBroker implements Broker {
     subject: string | undefined,
     reason: string,
   ): void {
-    this.#metrics.outsider()
+    this.#metrics.outsiders(1)
     // It may try as often as it likes; the audit is for people.
     const key = `${actor.uid ?? subject} ${tenant}`
     const now = Date.now()
-    if (now - (this.#outsiders.get(key) ?? -Infinity) < OUTSIDER_EVERY_MS) return
-    if (this.#outsiders.size >= MAX_OUTSIDERS) this.#outsiders.clear()
-    this.#outsiders.set(key, now)
+    if (now - (this.#audited.get(key) ?? -Infinity) < OUTSIDER_EVERY_MS) return
+    if (this.#audited.size >= HTTP_BOUNDS.outsidersKnown) this.#audited.clear()
+    this.#audited.set(key, now)
     this.#broker.record({
       ...actor,
       action: 'connect',

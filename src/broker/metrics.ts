@@ -55,8 +55,8 @@ export class Metrics {
     this.#requests.observe({ route, status }, ms / 1_000)
   }
 
-  outsider(): void {
-    this.#outsiders.inc()
+  outsiders(count: number): void {
+    this.#outsiders.inc(count)
   }
 
   get contentType(): string {

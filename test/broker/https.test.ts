@@ -1,6 +1,7 @@
 /** HTTPS with mutual TLS, with real clients: who a certificate is, and whom it is not. */
 import { execFile } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { request as httpsRequest } from 'node:https'
 import { connect as connectPlain } from 'node:net'
@@ -9,6 +10,7 @@ import { connect } from 'node:tls'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { InsituClient, ProblemError } from '../../src/broker/client.ts'
+import { HTTP_BOUNDS } from '../../src/broker/http/bounds.ts'
 import { Authority, fingerprintOf } from '../../src/broker/tls/authority.ts'
 import { Connection } from '../../src/broker/store/connection.ts'
 import { MIGRATIONS } from '../../src/broker/store/migrations.ts'
@@ -218,6 +220,22 @@ test('an older TLS is none, and who says nothing holds up nobody', async () => {
   for (const each of [...silent, plain]) each.on('error', () => undefined)
   assert.is((await secured.get(acme)).status, 200)
   for (const each of [...silent, plain]) each.destroy()
+})
+
+test('handshakes that never end take no place from others', async () => {
+  await using secured = await Secured.create()
+  const acme = await secured.issue('acme')
+  // As many as there may be connections, and always new ones.
+  const silent = Array.from({ length: HTTP_BOUNDS.httpsConnections + 100 }, () => {
+    const socket = connectPlain({ port: secured.port })
+    return socket.on('error', () => undefined)
+  })
+  await Promise.all(silent.map((socket) => once(socket, 'connect')))
+  try {
+    for (let n = 0; n < 5; n += 1) assert.is((await secured.get(acme)).status, 200)
+  } finally {
+    for (const each of silent) each.destroy()
+  }
 })
 
 test('certificates are what openssl takes for such, and the key of the authority is root’s', async () => {

@@ -4,9 +4,15 @@ export const HTTP_BOUNDS = {
   bodyBytes: 64 * 1024, // a mount request with a path of 4 KiB and many labels fits well
   computeBodyBytes: 2.5 * 1024 * 1024, // a program of 1 MiB, as JSON, and parameters
   connections: 128, // of a tenant; more are refused by the kernel's queue
-  httpsConnections: 1_024, // of all tenants, with those whose handshake is not done yet
+  httpsConnections: 1_024, // of all tenants
+  handshakes: 256, // at a time; beyond, the oldest ends: an honest one takes milliseconds
+  backlog: 4_096, // as much as the kernel allows by default: a full one keeps out whoever comes next
   outsiders: 32, // connections that are told 403 at a time
   refusedMs: 1_000, // for an outsider to read why
+  tellings: 64, // of one outsider in a row, which are worth telling it and the audit
+  tellingsPerSecond: 8, // beyond, its connections are closed without a look at them
+  outsidersKnown: 1_000, // by user id
+  turnedAway: 32, // connections in one turn of the event loop; some tenths of a millisecond
   headersMs: 5_000, // a slow client is cut off
   requestMs: 30_000, // the whole request; answers may take longer
   idleMs: 65_000, // kept alive between two requests

@@ -13,7 +13,8 @@ import {
 import type { Socket } from 'node:net'
 import { BrokerError } from '../broker-error.ts'
 import { HTTP_BOUNDS } from './bounds.ts'
-import { peerOf, type Peer } from './peer.ts'
+import type { Outsiders } from './outsiders.ts'
+import { peerOf, uidOf, type Peer } from './peer.ts'
 import { rawProblem } from './problem.ts'
 
 export type Handle = (request: IncomingMessage, response: ServerResponse) => void
@@ -23,8 +24,9 @@ export interface EndpointOptions {
   readonly mode: number
   readonly handle: Handle
   /** A sentence: why not. */
-  readonly admit: (peer: Peer) => string | undefined
+  readonly admit: (uid: number) => string | undefined
   readonly onRefused: (peer: Peer, reason: string) => void
+  readonly outsiders: Outsiders
 }
 
 /** sun_path holds 108 bytes with its NUL. */
@@ -57,8 +59,8 @@ export interface Admitted {
 export interface Guard<S extends Socket> {
   /** When a connection is ready to be read: `secureConnection` with TLS. */
   readonly event: 'connection' | 'secureConnection'
-  /** Throws when the connection is gone. */
-  readonly admit: (connection: S) => Admitted | BrokerError
+  /** Undefined: closed without a word. Throws when the connection is gone. */
+  readonly admit: (connection: S) => Admitted | BrokerError | undefined
   readonly handle: Handle
 }
 
@@ -66,8 +68,10 @@ export function guard<S extends Socket>(server: Server, { event, admit, handle }
   server.maxRequestsPerSocket = HTTP_BOUNDS.requestsPerSocket
   const insiders = new Map<string, number>()
   let outsiders = 0
-  // Before HTTP's own listener, so that nothing of an outsider reaches the parser.
-  server.prependListener(event, (connection: S) => {
+  // HTTP's own, which makes a parser: for who is admitted only.
+  const listeners = server.listeners(event)
+  server.removeAllListeners(event)
+  server.on(event, (connection: S) => {
     const refuse = (error: BrokerError): void => {
       connection.on('error', () => undefined)
       if (outsiders >= HTTP_BOUNDS.outsiders) return void connection.destroy()
@@ -76,14 +80,16 @@ export function guard<S extends Socket>(server: Server, { event, admit, handle }
       // It may still be writing its request: closed at once, it might not read the answer.
       connection.setTimeout(HTTP_BOUNDS.refusedMs, () => connection.destroy())
       connection.once('end', () => connection.destroy())
+      connection.resume()
       connection.end(rawProblem(error))
     }
-    let admitted: Admitted | BrokerError
+    let admitted: Admitted | BrokerError | undefined
     try {
       admitted = admit(connection)
     } catch {
       return void connection.destroy()
     }
+    if (admitted === undefined) return void connection.destroy()
     if (admitted instanceof BrokerError) return refuse(admitted)
     const { peer, of } = admitted
     const count = insiders.get(of) ?? 0
@@ -96,14 +102,11 @@ export function guard<S extends Socket>(server: Server, { event, admit, handle }
       else insiders.set(of, left)
     })
     peers.set(connection, peer)
+    for (const listener of listeners) Reflect.apply(listener, server, [connection])
   })
-  server.on('request', (request, response) => {
-    // An outsider's request can have been parsed already.
-    if (peers.has(request.socket)) handle(request, response)
-  })
+  server.on('request', handle)
   server.on('clientError', (error: NodeJS.ErrnoException, connection: Socket) => {
-    if (error.code === 'ECONNRESET' || !connection.writable || !peers.has(connection))
-      return void connection.destroy()
+    if (error.code === 'ECONNRESET' || !connection.writable) return void connection.destroy()
     const large = error.code === 'HPE_HEADER_OVERFLOW'
     const code = large ? 'too-large' : 'bad-request'
     connection.end(rawProblem(new BrokerError(code, 'this is no request')))
@@ -113,7 +116,7 @@ export function guard<S extends Socket>(server: Server, { event, admit, handle }
 
 /** Resolves once it listens, with what ends it. */
 export async function listen(options: EndpointOptions): Promise<() => Promise<void>> {
-  const { socket } = options
+  const { socket, outsiders } = options
   if (Buffer.byteLength(socket) > MAX_SOCKET_BYTES)
     throw new Error(`the path of a socket is at most ${MAX_SOCKET_BYTES} bytes: ${socket}`)
   await rm(socket, { force: true }) // a crash left it behind
@@ -121,10 +124,15 @@ export async function listen(options: EndpointOptions): Promise<() => Promise<vo
   guard(server, {
     event: 'connection',
     admit: (connection: Socket) => {
-      const peer = peerOf(connection)
-      const reason = options.admit(peer)
-      if (reason === undefined) return { peer, of: socket }
-      options.onRefused(peer, reason)
+      const uid = uidOf(connection)
+      const reason = options.admit(uid)
+      if (reason === undefined) return { peer: peerOf(connection), of: socket }
+      if (!outsiders.tell(uid)) {
+        const next = outsiders.turnAway(server)
+        if (next !== undefined) server.emit('connection', next)
+        return undefined
+      }
+      options.onRefused(peerOf(connection), reason)
       return new BrokerError('forbidden', reason)
     },
     handle: options.handle,
@@ -134,7 +142,7 @@ export async function listen(options: EndpointOptions): Promise<() => Promise<vo
     // By the umask, as a chmod would follow what a container's root put there instead. The socket is made
     // before `listen` returns, so nothing else is made by it.
     const umask = process.umask(0o777 & ~options.mode)
-    server.listen(socket, () => {
+    server.listen({ path: socket, backlog: HTTP_BOUNDS.backlog }, () => {
       server.off('error', reject)
       resolve()
     })

@@ -55,6 +55,8 @@ export async function listenHttps(options: HttpsOptions): Promise<HttpsServer> {
   const { endpoint, certificates, tenantOf } = options
   const open = new Set<Socket>()
   const secured = new Map<Socket, Known>()
+  /** That are not done, the oldest first. */
+  const handshakes = new Map<string, Socket>()
   const own = [...STANDARD_NAMES, ...endpoint.names]
   const contexts = new LRUCache<string, SecureContext>({
     max: MAX_CONTEXTS,
@@ -87,20 +89,33 @@ export async function listenHttps(options: HttpsOptions): Promise<HttpsServer> {
   // For clients that name nobody: they connect to an address.
   const renewal = setInterval(() => server.setSecureContext(standard()), SERVER_RENEWAL_MS)
   renewal.unref()
-  server.maxConnections = HTTP_BOUNDS.httpsConnections
   server.on('connection', (socket: Socket) => {
+    const name = nameOf(socket)
     open.add(socket)
-    socket.once('close', () => open.delete(socket))
+    handshakes.set(name, socket)
+    socket.once('close', () => {
+      open.delete(socket)
+      if (handshakes.get(name) === socket) handshakes.delete(name)
+    })
+    if (handshakes.size <= HTTP_BOUNDS.handshakes) return
+    for (const [oldest, its] of handshakes) {
+      handshakes.delete(oldest)
+      its.destroy()
+      break
+    }
   })
   server.on('tlsClientError', (_, socket) => void socket.destroy())
   guard(server, {
     event: 'secureConnection',
     admit: (socket: TLSSocket): Admitted | BrokerError => {
+      handshakes.delete(nameOf(socket))
       const verdict = judge(socket, options)
       if ('reason' in verdict) {
         options.onRefused(verdict)
         return new BrokerError('forbidden', verdict.reason)
       }
+      if (secured.size >= HTTP_BOUNDS.httpsConnections)
+        return new BrokerError('too-many-requests', 'there are too many connections')
       const { tenant, fingerprint, expiresAtMs } = verdict
       secured.set(socket, { tenant: tenant.name, fingerprint })
       const leftMs = Math.min(expiresAtMs - Date.now(), MAX_TIMER_MS)
@@ -177,6 +192,11 @@ function judge(socket: TLSSocket, { certificates, tenantOf }: HttpsOptions): Acc
   const tenant = tenantOf(identified.tenant)
   if (tenant === undefined) return refused(`"${identified.tenant}" is not served now`)
   return { tenant, fingerprint, expiresAtMs: identified.expiresAtMs }
+}
+
+/** The same for a connection before its handshake and after it. */
+function nameOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
 }
 
 function tenantNamed(servername: string): string | undefined {
