@@ -236,6 +236,8 @@ void VirtualFiles::rename_onto_compute(Request& request, Inode& from, std::strin
       request, std::move(call),
       [this, name, directory, source = std::make_shared<UniqueFd>(std::move(source)),
        target = to.node(), tree = from.tree().id](Request& waiting, const UpcallReply&) {
+        const TreePtr graft = session_->grafts().tree(tree);
+        const Quota::Hold counted(graft ? graft->quota.get() : nullptr, source->get());
         struct stat was, is;
         if (::fstat(source->get(), &was) != 0 ||
             ::fstatat(directory->get(), name.c_str(), &is, AT_SYMLINK_NOFOLLOW) != 0 ||

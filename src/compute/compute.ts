@@ -85,8 +85,10 @@ export class ProgramEngine implements Compute {
   async start(): Promise<void> {
     const { stateDirectory, volume, fileServer, sandbox, tenant, limits, log } = this.#options
     await mkdir(stateDirectory, { recursive: true, mode: 0o700 })
-    const database = new Database(path.join(stateDirectory, 'programs.db'), (error) =>
-      log.warn({ err: error }, 'the last runs could not be recorded'),
+    const database = new Database(
+      path.join(stateDirectory, 'programs.db'),
+      (error) => log.warn({ err: error }, 'the last runs could not be recorded'),
+      this.#bounds,
     )
     try {
       const store = new ResultsStore(path.join(stateDirectory, 'results'), {
@@ -205,6 +207,7 @@ export class ProgramEngine implements Compute {
         'EDQUOT',
         `there are ${this.#bounds.programs} programs already; remove one, or raise the limit`,
       )
+    this.#engine.database.checkRoom(attempt.draft)
     const begun = options?.foreseen instanceof ForeseenRun && options.foreseen.take(attempt)
     const { attached, draft, trial } = begun || {
       ...attempt,

@@ -8,8 +8,10 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { DirectoryKey, Principal } from '../file-server/types.ts'
 import type { GuestError, Usage } from '../sandbox/types.ts'
+import { DEFAULT_COMPUTE_LIMITS, type ComputeLimits } from '../config/limits.ts'
 import { VfsError } from '../errors.ts'
 import type { RunFailure } from './run-error.ts'
+import { StoredBytes } from './stored-bytes.ts'
 
 export interface ProgramRecord {
   readonly key: DirectoryKey
@@ -69,6 +71,13 @@ const MIGRATIONS: readonly string[] = [
    ) STRICT;`,
 ]
 
+/** Of a program's row, and of its last run's: what can be long in them. */
+const PROGRAM_BYTES = 'length(source) + octet_length(groups) + coalesce(octet_length(broken), 0)'
+const RUN_BYTES = 'length(log) + octet_length(record)'
+const LEFT_OUT = Buffer.from('[the log made room for those of other programs; run it again]\n')
+
+type Bounds = Pick<ComputeLimits, 'sourcesBytes' | 'logsBytes'>
+
 const SQLITE_BUSY = 5
 const SQLITE_FULL = 13
 
@@ -79,10 +88,19 @@ export class Database {
   /** Runs that are not written yet; the log of a run must not delay who waits for its results. */
   readonly #pending = new Map<DirectoryKey, PendingRun>()
   #flushing: NodeJS.Immediate | undefined
+  readonly #bounds: Bounds
+  #sourcesBytes = 0
+  readonly #logs: StoredBytes
 
   /** `onError` hears of run records that could not be written; they are tried again. */
-  constructor(file: string, onError: (error: Error) => void) {
+  constructor(
+    file: string,
+    onError: (error: Error) => void,
+    bounds: Bounds = DEFAULT_COMPUTE_LIMITS,
+  ) {
     this.#onError = onError
+    this.#bounds = bounds
+    this.#logs = new StoredBytes(bounds.logsBytes, (key) => this.#leaveOut(key))
     this.#db = guarded(file, () => new DatabaseSync(file, { timeout: 0 }))
     try {
       guarded(file, () => {
@@ -96,6 +114,7 @@ export class Database {
            ) STRICT;`,
         )
         this.#migrate()
+        this.#count()
       })
     } catch (error) {
       this.#db.close()
@@ -118,6 +137,30 @@ export class Database {
         this.#run('INSERT INTO migrations VALUES (?, ?)', index + 1, Date.now())
       })
     }
+  }
+
+  #count(): void {
+    const sum = this.#get(`SELECT sum(${PROGRAM_BYTES}) AS bytes FROM programs`)
+    this.#sourcesBytes = Number(sum?.['bytes'] ?? 0)
+    // In the order of their last runs. All are read first, as those without room are changed meanwhile.
+    const runs = this.#prepare(`SELECT key, ${RUN_BYTES} AS bytes FROM runs ORDER BY rowid`).all()
+    for (const row of runs) this.#countLog(String(row['key']), Number(row['bytes']))
+  }
+
+  #countLog(key: DirectoryKey, sizeBytes: number): void {
+    if (sizeBytes > this.#bounds.logsBytes) this.#leaveOut(key)
+    else this.#logs.add(key, sizeBytes)
+  }
+
+  #leaveOut(key: DirectoryKey): void {
+    const short = `UPDATE runs SET log = ?, record = json_set(record, '$.results', json('[]')) WHERE key = ?`
+    this.#run(short, LEFT_OUT, key)
+  }
+
+  /** What the program of that directory takes. */
+  #programBytes(key: DirectoryKey): number {
+    const row = this.#get(`SELECT ${PROGRAM_BYTES} AS bytes FROM programs WHERE key = ?`, key)
+    return Number(row?.['bytes'] ?? 0)
   }
 
   programs(): ProgramRecord[] {
@@ -167,9 +210,22 @@ export class Database {
     return row?.['source'] as Uint8Array | undefined
   }
 
-  /** Adds or replaces a program; what is known of the last run of another one is dropped. */
+  /** VfsError EDQUOT when there is no room for it beside the other programs. */
+  checkRoom({ key, sizeBytes }: Pick<ProgramRecord, 'key' | 'sizeBytes'>): void {
+    const others = this.#sourcesBytes - this.#programBytes(key)
+    const { sourcesBytes } = this.#bounds
+    if (others + sizeBytes > sourcesBytes)
+      throw new VfsError(
+        'EDQUOT',
+        `all other programs take ${others} bytes, and with this one they may take ${sourcesBytes}; remove some, or have the bound raised`,
+      )
+  }
+
+  /** Adds or replaces a program; what is known of the last run of another one is dropped. VfsError EDQUOT. */
   attach(record: ProgramRecord, source: Uint8Array): void {
+    this.checkRoom(record)
     const { uid, gid, groups } = record.principal
+    const before = this.#programBytes(record.key)
     this.#transaction(() => {
       this.#run(
         'INSERT OR REPLACE INTO programs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)',
@@ -185,16 +241,21 @@ export class Database {
       )
       this.#run('DELETE FROM runs WHERE key = ?', record.key)
     })
+    this.#sourcesBytes += this.#programBytes(record.key) - before
+    this.#logs.remove(record.key)
     this.#forgetRun(record.key)
   }
 
   /** Keeps the version: numbers go on if another program comes to this directory. */
   detach(key: DirectoryKey): void {
+    const before = this.#programBytes(key)
     this.#transaction(() => {
       this.#writePending(key)
       this.#run('DELETE FROM runs WHERE key = ?', key)
       this.#run('DELETE FROM programs WHERE key = ?', key)
     })
+    this.#sourcesBytes -= before
+    this.#logs.remove(key)
     this.#pending.delete(key)
   }
 
@@ -270,14 +331,10 @@ export class Database {
     const pending = this.#pending.get(key)
     if (pending === undefined) return
     const { version, record, log } = pending
+    const text = JSON.stringify(record)
     this.#run('INSERT OR REPLACE INTO versions VALUES (?, ?, ?)', key, version, Date.now())
-    this.#run(
-      'INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)',
-      key,
-      record.state,
-      JSON.stringify(record),
-      log,
-    )
+    this.#run('INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)', key, record.state, text, log)
+    this.#countLog(key, log.length + Buffer.byteLength(text))
   }
 
   /** The last run was another program's: only its version number counts. */

@@ -176,7 +176,7 @@ function checkPolicies(
 function checkLimits(limits: File['limits'], key: readonly string[], complain: Complain): void {
   if (limits === undefined) return
   for (const each of ['wall', 'cpu'] as const) checkDuration(limits[each], [...key, each], complain)
-  for (const each of ['memory', 'output', 'log', 'program', 'stored'] as const)
+  for (const each of ['memory', 'output', 'log', 'program', 'stored', 'sources', 'logs'] as const)
     checkSize(limits[each], [...key, each], complain)
   const memory = limits.memory === undefined ? undefined : parseSize(String(limits.memory))
   if (memory !== undefined && memory < LEAST_MEMORY_BYTES)

@@ -144,6 +144,8 @@ function computeLimits(given: FileLimits | undefined, standard: ComputeLimits): 
     concurrentRuns: given?.concurrentRuns ?? standard.concurrentRuns,
     queuedRuns: given?.queuedRuns ?? standard.queuedRuns,
     storedBytes: given?.stored === undefined ? standard.storedBytes : size(given.stored),
+    sourcesBytes: given?.sources === undefined ? standard.sourcesBytes : size(given.sources),
+    logsBytes: given?.logs === undefined ? standard.logsBytes : size(given.logs),
     heldInputBytes: standard.heldInputBytes,
   }
 }

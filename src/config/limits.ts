@@ -22,6 +22,8 @@ export interface ComputeLimits {
   readonly concurrentRuns: number
   readonly queuedRuns: number
   readonly storedBytes: number
+  readonly sourcesBytes: number
+  readonly logsBytes: number
   readonly heldInputBytes: number
 }
 
@@ -30,6 +32,8 @@ export const DEFAULT_COMPUTE_LIMITS: ComputeLimits = {
   concurrentRuns: 3, // one fewer than workers: a program compiles at once while others run
   queuedRuns: 10_000, // of each user: a script may attach to every directory of a large tree at once
   storedBytes: 4_096 * MiB, // whoever attaches everywhere cannot fill the disk of all
+  sourcesBytes: 256 * MiB, // neither with programs
+  logsBytes: 256 * MiB, // nor with what they print
   heldInputBytes: 512 * MiB, // nor the daemon's memory; the inputs of a million results fit
 }
 

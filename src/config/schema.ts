@@ -115,6 +115,18 @@ const Limits = (told: Told) =>
           description: 'Results that are kept; the longest unused are computed again.',
         }),
       ),
+      sources: Type.Optional(
+        size({
+          default: formatSize(compute.sourcesBytes),
+          description: 'All programs together; more are refused.',
+        }),
+      ),
+      logs: Type.Optional(
+        size({
+          default: formatSize(compute.logsBytes),
+          description: 'What the last runs of all printed; the oldest are left out.',
+        }),
+      ),
     },
     { ...closed, expects: 'limits', ...told },
   )

@@ -371,4 +371,19 @@ test('on a filesystem without handles, and mounted read-only', async (mount) => 
   }
 })
 
+test('what is renamed onto .compute no longer counts in a quota', async (mount) => {
+  const tree = mount.tree('tree')
+  const MIB = 1024 * 1024
+  await mount.graft({ name: 'data', backing: tree, compute: true, quotaBytes: 4 * MIB })
+  const at = path.join(mount.mountPoint, 'data')
+  const usedBytes = async () => (await mount.statistics()).grafts[0]?.usedBytes
+  const before = await usedBytes()
+  for (const n of [1, 2, 3]) {
+    await fs.writeFile(path.join(at, 'program.js'), `${SUM}\n// ${n}${'.'.repeat(MIB / 2)}`)
+    await fs.rename(path.join(at, 'program.js'), path.join(at, '.compute'))
+    // A release comes after its close(2).
+    await until('its bytes are given back', async () => (await usedBytes()) === before, 5_000)
+  }
+})
+
 suite.run()
