@@ -41,7 +41,7 @@ export function runtimeDirectory({ uid, variables }: Environment): string {
 export function runtimeDirectories(environment: Environment): string[] {
   const own = runtimeDirectory(environment)
   const chosen = own === absolute(environment.variables['INSITU_RUNTIME_DIR'])
-  return chosen ? [own] : [SYSTEM_RUNTIME_DIRECTORY, own]
+  return chosen ? [own] : [...new Set([SYSTEM_RUNTIME_DIRECTORY, own])]
 }
 
 /** The XDG specification tells to ignore relative values. */

@@ -155,6 +155,7 @@ test('places follow the XDG specification for users', () => {
     '/elsewhere',
   )
   assert.equal(runtimeDirectories(user), ['/run/insitu', '/run/user/7/insitu'])
+  assert.equal(runtimeDirectories({ uid: 0, variables: {} }), ['/run/insitu'])
   assert.equal(runtimeDirectories({ uid: 7, variables: { INSITU_RUNTIME_DIR: '/x' } }), ['/x'])
   assert.is.not(stateDirectory('/srv/a', root), stateDirectory('/srv/b', root))
 })
