@@ -82,7 +82,7 @@ void fill_entry(Session& session, const Inode& inode, const struct stat& attribu
 int look_up_root(Session& session, const Inode& parent, const Graft& graft, fuse_entry_out& out,
                  InodePtr& child) {
   UniqueFd path = graft.root.open();
-  struct stat attributes;
+  FileStat attributes;
   if (!path || ::fstat(path.get(), &attributes) < 0) return errno;
   child = session.inodes().remember(std::move(path), attributes, graft.filesystem);
   fill_entry(session, *child, attributes, parent.tree().times.entry_ns, out);
@@ -91,7 +91,7 @@ int look_up_root(Session& session, const Inode& parent, const Graft& graft, fuse
 
 }  // namespace
 
-InodePtr remember(Session& session, UniqueFd path, const struct stat& attributes,
+InodePtr remember(Session& session, UniqueFd path, const FileStat& attributes,
                   const Inode& parent, std::string_view name, fuse_entry_out& out) {
   InodePtr inode = session.inodes().remember(std::move(path), attributes, parent, name);
   fill_entry(session, *inode, attributes, parent.tree().times.entry_ns, out);
@@ -105,11 +105,17 @@ int look_up(Session& session, const Inode& parent, std::string_view name, fuse_e
     return look_up_root(session, parent, *graft, out, child);
   const Descriptor directory = parent.descriptor();
   if (!directory) return errno;
-  // Names in a request end with NUL.
+  // Names in a request end with NUL. Most names are asked for again because a second has passed.
+  FileStat attributes;
+  if (const int error = stat_at(directory->get(), name.data(), 0, attributes)) return error;
+  child = session.inodes().recognize(attributes, parent, name);
+  if (child) {
+    fill_entry(session, *child, attributes, parent.tree().times.entry_ns, out);
+    return 0;
+  }
   UniqueFd path(::openat(directory->get(), name.data(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!path) return errno;
-  struct stat attributes;
-  if (::fstatat(path.get(), "", &attributes, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0) return errno;
+  if (const int error = stat_at(path.get(), "", AT_EMPTY_PATH, attributes)) return error;
   child = remember(session, std::move(path), attributes, parent, name, out);
   return 0;
 }

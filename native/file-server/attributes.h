@@ -26,7 +26,7 @@ void reply_attributes(Session& session, Request& request, const Inode& inode,
 
 // Remembers what `path` (O_PATH), found as `name` of `parent`, refers to, once more looked up, and
 // fills the entry to send: it must be forgotten once if it is not sent.
-InodePtr remember(Session& session, UniqueFd path, const struct stat& attributes,
+InodePtr remember(Session& session, UniqueFd path, const FileStat& attributes,
                   const Inode& parent, std::string_view name, fuse_entry_out& out);
 // Walks one name of a directory, without following, and remembers what it finds, which may be the
 // root of a graft. 0 or an errno.

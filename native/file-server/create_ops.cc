@@ -61,7 +61,7 @@ UniqueFd path_of(int fd, int directory, const char* name, const struct stat& att
 }
 
 void reply_created(Session& session, Request& request, UniqueFd fd, UniqueFd path,
-                   const struct stat& attributes, int flags, const Inode& parent,
+                   const FileStat& attributes, int flags, const Inode& parent,
                    std::string_view name) {
   fuse_entry_out entry;
   const InodePtr inode = remember(session, std::move(path), attributes, parent, name, entry);
@@ -97,8 +97,9 @@ void create(Session& session, Request& request) {
   }
   // It appeared after the kernel's lookup: ESTALE makes the kernel look again and then open it.
   if (!fd) return void(request.reply_error(error == EEXIST && !(flags & O_EXCL) ? ESTALE : error));
-  struct stat attributes;
-  if (::fstat(fd.get(), &attributes) < 0) return void(request.reply_error(errno));
+  FileStat attributes;
+  if (const int failed = stat_at(fd.get(), "", AT_EMPTY_PATH, attributes))
+    return void(request.reply_error(failed));
   UniqueFd path = path_of(fd.get(), place.fd(), place.name.data(), attributes);
   if (!path) return void(request.reply_error(errno));
   reply_created(session, request, std::move(fd), std::move(path), attributes, flags,
@@ -122,8 +123,9 @@ void tmpfile(Session& session, Request& request) {
     error = errno;
   }
   if (!fd) return void(request.reply_error(error));
-  struct stat attributes;
-  if (::fstat(fd.get(), &attributes) < 0) return void(request.reply_error(errno));
+  FileStat attributes;
+  if (const int failed = stat_at(fd.get(), "", AT_EMPTY_PATH, attributes))
+    return void(request.reply_error(failed));
   UniqueFd path = reopen(fd.get(), O_PATH);
   if (!path) return void(request.reply_error(errno));
   reply_created(session, request, std::move(fd), std::move(path), attributes, flags, *parent, {});

@@ -10,6 +10,16 @@
 
 namespace insitu {
 
+namespace {
+
+// Longer ago than any clock's tick.
+bool is_past(int64_t time_ns) {
+  constexpr int64_t margin_ns = 1'000'000'000;
+  return time_ns < wall_clock_ns() - margin_ns;
+}
+
+}  // namespace
+
 uint64_t InodeTable::next_stamp() {
   static std::atomic<uint64_t> clock = 0;
   return ++clock;
@@ -114,7 +124,7 @@ FilesystemPtr InodeTable::filesystem_of(const TreePtr& tree, int path,
   return filesystem;
 }
 
-InodePtr InodeTable::remember(UniqueFd path, const struct stat& attributes, const Inode& parent,
+InodePtr InodeTable::remember(UniqueFd path, const FileStat& attributes, const Inode& parent,
                               std::string_view name) {
   std::vector<Descriptor> closing;  // after the locks are free
   const std::unique_lock lock(mutex_);
@@ -128,7 +138,7 @@ InodePtr InodeTable::remember(UniqueFd path, const struct stat& attributes, cons
   return inode;
 }
 
-InodePtr InodeTable::remember(UniqueFd path, const struct stat& attributes,
+InodePtr InodeTable::remember(UniqueFd path, const FileStat& attributes,
                               const FilesystemPtr& filesystem) {
   std::vector<Descriptor> closing;
   const std::unique_lock lock(mutex_);
@@ -143,7 +153,7 @@ void InodeTable::add(const InodePtr& inode) {
   ++tree.nodes;
 }
 
-InodePtr InodeTable::remember_locked(UniqueFd path, const struct stat& attributes,
+InodePtr InodeTable::remember_locked(UniqueFd path, const FileStat& attributes,
                                      const FilesystemPtr& filesystem,
                                      std::vector<Descriptor>& closing) {
   auto& inode = by_identity_[{filesystem.get(), attributes.st_ino}];
@@ -151,6 +161,8 @@ InodePtr InodeTable::remember_locked(UniqueFd path, const struct stat& attribute
   if (inode && !is_same(*inode, path.get())) inode = nullptr;
   if (inode) {
     ++inode->lookups_;
+    const std::lock_guard descriptors_lock(descriptors_mutex_);
+    learn_birth(*inode, attributes);
     return inode;
   }
   inode = std::make_shared<Inode>(*this, next_node_++, filesystem, attributes.st_ino,
@@ -160,8 +172,33 @@ InodePtr InodeTable::remember_locked(UniqueFd path, const struct stat& attribute
   const std::lock_guard descriptors_lock(descriptors_mutex_);
   // Without a name nothing opens it again.
   inode->pinned_ = attributes.st_nlink == 0;
+  learn_birth(*inode, attributes);
   adopt(*inode, inode->path_, closing);
   return inode;
+}
+
+InodePtr InodeTable::recognize(const FileStat& attributes, const Inode& parent,
+                               std::string_view name) {
+  if (attributes.birth_ns == 0 || attributes.st_dev != parent.dev()) return nullptr;
+  const std::shared_lock lock(mutex_);
+  const auto found = by_identity_.find({&parent.filesystem(), attributes.st_ino});
+  if (found == by_identity_.end()) return nullptr;
+  const InodePtr& inode = found->second;
+  if (inode->type() != (attributes.st_mode & S_IFMT)) return nullptr;
+  {
+    const std::lock_guard descriptors_lock(descriptors_mutex_);
+    if (inode->birth_ns_ != attributes.birth_ns) return nullptr;
+  }
+  ++inode->lookups_;
+  if (parent.filesystem().reach() == Filesystem::Reach::paths) set_place(*inode, parent.node(), name);
+  return inode;
+}
+
+// An inode number that is used again has another time of birth, unless all that happened within one
+// tick of the clock: the object must have been held for longer than that, or be older. With
+// descriptors_mutex_ held, of an inode that certainly is the one with these attributes.
+void InodeTable::learn_birth(const Inode& inode, const FileStat& attributes) {
+  if (inode.path_ || is_past(attributes.birth_ns)) inode.birth_ns_ = attributes.birth_ns;
 }
 
 void InodeTable::forget(uint64_t node, uint64_t lookups) {
@@ -170,7 +207,7 @@ void InodeTable::forget(uint64_t node, uint64_t lookups) {
   const auto found = by_node_.find(node);
   if (found == by_node_.end() || node == FUSE_ROOT_ID) return;
   last = found->second;
-  last->lookups_ -= std::min(lookups, last->lookups_);
+  last->lookups_ -= std::min(lookups, last->lookups_.load());
   if (last->lookups_ > 0) return;
   by_node_.erase(found);
   const FilesystemPtr& filesystem = last->filesystem_;
@@ -247,6 +284,7 @@ void InodeTable::adopt(const Inode& inode, Descriptor path, std::vector<Descript
     }
     closing.push_back(std::move(oldest.path_));
     oldest.path_ = nullptr;
+    if (!is_past(oldest.birth_ns_)) oldest.birth_ns_ = 0;
     evicts_ = true;
   }
 }

@@ -18,6 +18,7 @@
 
 #include "../common/unique_fd.h"
 #include "file_handle.h"
+#include "file_stat.h"
 #include "filesystem.h"
 #include "inode_numbers.h"
 #include "passthrough.h"
@@ -91,8 +92,10 @@ class Inode {
   mutable std::unique_ptr<Place> place_;
   mutable std::list<const Inode*>::iterator recent_;
   mutable bool pinned_ = false;
+  // With the number it stands for this object and no other; 0: not known, or not to be relied on.
+  mutable int64_t birth_ns_ = 0;
 
-  uint64_t lookups_ = 0;  // guarded by the table's `mutex_`
+  std::atomic<uint64_t> lookups_ = 0;  // taken away from with the table's `mutex_` held exclusively
   std::atomic<uint32_t> writers_ = 0;
   std::atomic<uint32_t> read_writers_ = 0;
   std::atomic<uint64_t> last_writer_ = 0;
@@ -122,10 +125,13 @@ class InodeTable {
   InodePtr find(uint32_t tree, dev_t dev, ino_t ino) const;
   // The inode of what `path` (O_PATH) refers to, counted as looked up once more. It was found as
   // `name` of `parent`; "" is without a name.
-  InodePtr remember(UniqueFd path, const struct stat& attributes, const Inode& parent,
+  InodePtr remember(UniqueFd path, const FileStat& attributes, const Inode& parent,
                     std::string_view name);
   // As above, for a graft's root.
-  InodePtr remember(UniqueFd path, const struct stat& attributes, const FilesystemPtr& filesystem);
+  InodePtr remember(UniqueFd path, const FileStat& attributes, const FilesystemPtr& filesystem);
+  // As `remember`, without a descriptor, for an object that is known already: which it is, certainly, by
+  // its number and its time of birth. Null: it must be opened to tell.
+  InodePtr recognize(const FileStat& attributes, const Inode& parent, std::string_view name);
   // It stands there now.
   void moved(const Inode& inode, const Inode& parent, std::string_view name);
   // The filesystem of a directory (O_PATH) of that tree.
@@ -168,8 +174,9 @@ class InodeTable {
 
   FilesystemPtr filesystem_of(const TreePtr& tree, int path, const struct stat& attributes);
   void add(const InodePtr& inode);
-  InodePtr remember_locked(UniqueFd path, const struct stat& attributes,
+  InodePtr remember_locked(UniqueFd path, const FileStat& attributes,
                            const FilesystemPtr& filesystem, std::vector<Descriptor>& closing);
+  static void learn_birth(const Inode& inode, const FileStat& attributes);
   Descriptor descriptor_of(const Inode& inode);
   Descriptor reached_by_path(const Inode& inode);
   void adopt(const Inode& inode, Descriptor path, std::vector<Descriptor>& closing);

@@ -121,6 +121,54 @@ test(
   { descriptors: DESCRIPTORS },
 )
 
+/** Files of the backing directory that get an inode number of one that the kernel knows by the mount. */
+const REUSED = `
+import errno, os, sys, time
+mount, backing = sys.argv[1:]
+os.chdir(mount)
+def scan():
+    for folder, _, files in os.walk('many'):
+        for name in files: os.stat(os.path.join(folder, name))
+def trial(what, age, evict):
+    open(backing + '/old', 'w').write('old')
+    number = os.stat(backing + '/old').st_ino
+    fd = os.open('old', os.O_PATH)
+    time.sleep(age)
+    os.stat('old')
+    if evict: scan()
+    time.sleep(1.1)
+    os.unlink(backing + '/old')
+    for i in range(2000):
+        name = f'new-{i}'
+        open(f'{backing}/{name}', 'w').write('newer')
+        if os.stat(f'{backing}/{name}').st_ino == number: break
+    else:
+        print(what, 'not reused')
+        return
+    for _ in range(2):
+        assert os.stat(name).st_size == 5 and open(name).read() == 'newer'
+        time.sleep(1.1)
+    try: print(what, os.fstat(fd).st_nlink)
+    except OSError as e: print(what, errno.errorcode[e.errno])
+    os.close(fd)
+    for i in range(i + 1): os.unlink(f'{backing}/new-{i}')
+trial('old', 1.2, True)
+trial('young', 0, True)
+`
+
+test(
+  'a number that is used again is another node',
+  async (mount) => {
+    for (let i = 0; i < 600; i += 1) {
+      await fs.mkdir(path.join(mount.backing, 'many'), { recursive: true })
+      await fs.writeFile(path.join(mount.backing, 'many', `file-${i}`), '')
+    }
+    const { stdout, stderr } = await run('python3', ['-c', REUSED, mount.mountPoint, mount.backing])
+    assert.match(stdout + stderr, /^old (ESTALE|not reused)\nyoung (ESTALE|not reused)\n$/)
+  },
+  { descriptors: DESCRIPTORS },
+)
+
 async function overlay(folder: string): Promise<string> {
   const [lower, upper, work, merged] = ['lower', 'upper', 'work', 'merged'].map((name) =>
     path.join(folder, name),

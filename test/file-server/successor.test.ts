@@ -10,10 +10,10 @@ import * as assert from 'uvu/assert'
 const test = suite('successor')
 const native = fileURLToPath(new URL('../../native', import.meta.url))
 
-/** The objects of the addon that need no Node, as the sanitized frames program is made of. */
+/** The objects of the addon that need no Node. */
 function objects(): string[] {
   const gyp = fs.readFileSync(path.join(native, 'binding.gyp'), 'utf8')
-  const sources = gyp.slice(gyp.indexOf('"target_name": "frames"'))
+  const [, sources = ''] = /"without_node": \[([^\]]*)\]/.exec(gyp) ?? []
   return [...sources.matchAll(/"((?:common|file-server)\/\w+)\.cc"/g)].map(([, name]) =>
     path.join(native, 'build/Release/obj.target/insitu', `${name}.o`),
   )
