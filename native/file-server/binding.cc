@@ -38,6 +38,7 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
                            InstanceMethod<&NativeFileServer::start>("start"),
                            InstanceMethod<&NativeFileServer::negotiated>("negotiated"),
                            InstanceMethod<&NativeFileServer::statistics>("statistics"),
+                           InstanceMethod<&NativeFileServer::notice_ms>("noticeMs"),
                            InstanceMethod<&NativeFileServer::graft>("graft"),
                            InstanceMethod<&NativeFileServer::graft_programs>("graftPrograms"),
                            InstanceMethod<&NativeFileServer::grafts_within>("graftsWithin"),
@@ -150,6 +151,10 @@ class NativeFileServer : public Napi::ObjectWrap<NativeFileServer> {
                                                session_->directories().size()));
     out.Set("grafts", graft_statistics(info.Env(), *session_));
     return out;
+  }
+
+  Napi::Value notice_ms(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), static_cast<double>(session_->notifier().stuck_for().count()));
   }
 
   Napi::Value graft(const Napi::CallbackInfo& info) { return graft_binding(info, session_); }

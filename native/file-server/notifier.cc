@@ -14,6 +14,8 @@ namespace {
 // A program's change touches a handful of names; only a flood of them gets here, and is then
 // answered by looking up everything again.
 constexpr size_t kQueueBound = 16'384;
+// Of wake-ups and callbacks, which have to come through.
+constexpr size_t kFirmBound = 4 * kQueueBound;
 
 // No notice of the kernel's has this number.
 constexpr int kCallback = 0;
@@ -93,10 +95,12 @@ void Notifier::push(Notice notice) {
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return;
-    // A poll's wake-up is never given up: nobody would ask again. A callback comes with a notice.
-    if (queue_.size() >= kQueueBound && notice.code != FUSE_NOTIFY_POLL &&
-        notice.code != kCallback) {
+    // Nobody would ask for a poll's wake-up again. Who adds callbacks looks at is_behind before.
+    const bool firm = notice.code == FUSE_NOTIFY_POLL || notice.code == kCallback;
+    if (queue_.size() >= kQueueBound && !firm) {
       overflowed_ = true;
+    } else if (queue_.size() >= kFirmBound && notice.code == FUSE_NOTIFY_POLL) {
+      return;  // of one who polls on and on and has kept the kernel from telling it for so long
     } else {
       queue_.push_back(std::move(notice));
       ++pushed_;
@@ -108,6 +112,18 @@ void Notifier::push(Notice notice) {
 uint64_t Notifier::queued() const {
   const std::lock_guard lock(mutex_);
   return pushed_;
+}
+
+bool Notifier::is_behind() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.size() >= kQueueBound;
+}
+
+std::chrono::milliseconds Notifier::stuck_for() const {
+  const std::lock_guard lock(mutex_);
+  if (!sending_since_) return {};
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() -
+                                                               *sending_since_);
 }
 
 bool Notifier::wait_for(uint64_t queued, unsigned timeout_ms) {
@@ -162,9 +178,11 @@ void Notifier::loop() {
     }
     const Notice notice = std::move(queue_.front());
     queue_.pop_front();
+    sending_since_ = std::chrono::steady_clock::now();
     lock.unlock();
     send(notice);
     lock.lock();
+    sending_since_.reset();
     ++sent_;
     if (queue_.empty()) drained_.notify_all();
   }

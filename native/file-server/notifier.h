@@ -1,10 +1,12 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -41,6 +43,11 @@ class Notifier {
   uint64_t queued() const;
   // Returns when all that is through, false after the time-out.
   bool wait_for(uint64_t queued, unsigned timeout_ms);
+  // So many wait that nothing should be begun that adds to them.
+  bool is_behind() const;
+  // For how long the kernel has been at one notice. Longer than a moment only while somebody holds the
+  // directory's lock that it takes.
+  std::chrono::milliseconds stuck_for() const;
   bool drain(unsigned timeout_ms) { return wait_for(queued(), timeout_ms); }
   void stop();
 
@@ -64,6 +71,7 @@ class Notifier {
   std::deque<Notice> queue_;
   uint64_t pushed_ = 0;
   uint64_t sent_ = 0;
+  std::optional<std::chrono::steady_clock::time_point> sending_since_;
   bool overflowed_ = false;
   bool stopping_ = false;
   std::thread thread_;

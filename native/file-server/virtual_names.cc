@@ -221,6 +221,8 @@ void VirtualFiles::rename_onto_compute(Request& request, Inode& from, std::strin
   struct stat st;
   if (!source || ::fstat(source.get(), &st) != 0) return void(request.reply_error(errno));
   if (!S_ISREG(st.st_mode)) return void(request.reply_error(EPERM));
+  // Each has the kernel told of it.
+  if (session_->notifier().is_behind()) return void(request.reply_error(EAGAIN));
 
   auto call = upcall(Upcall::Op::rename_onto, key_of(to), request, true);
   // Whoever may rename a file may not always read it, and a program can be read in its new place.

@@ -52,6 +52,7 @@ export interface NativeFileServer {
     readonly detachedRoot?: number
     readonly device?: string
   }
+  noticeMs(): number
   statistics(): {
     readonly operations: Record<string, number>
     readonly waiting: number

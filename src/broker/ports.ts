@@ -123,6 +123,9 @@ export interface TenantReport extends Tenant {
   /** Of the directory that is bind-mounted into its containers. */
   readonly endpoint: string
   readonly error: string | undefined
+  /** For how long the kernel has waited for a directory that one of the tenant's processes holds, to be told
+   * what changed in its mount. */
+  readonly noticeMs: number
 }
 
 /** From the configuration file; what was made through the API stands beside it. */

@@ -3,9 +3,13 @@ import { InvalidArgumentError, type Command } from 'commander'
 import type { TenantReport } from '../broker/ports.ts'
 import { adminClient, asking, columns, show } from './broker-client.ts'
 import { confirm } from './confirm.ts'
+import { formatDuration } from '../config/units.ts'
 import { CliError, EXIT } from './exit.ts'
 import { example } from './options.ts'
 import { addTenantCert } from './tenant-cert.ts'
+
+/** Of what takes a moment. */
+const LONG_MS = 1_000
 
 interface Common {
   readonly json?: true
@@ -104,11 +108,18 @@ function describe(tenant: TenantReport): string {
     ['endpoint', tenant.endpoint],
     ['locality', tenant.locality],
     ['labels', labels.join(', ')],
+    ['held up', heldUp(tenant)],
   ]
   return lines
     .filter(([, value]) => value !== undefined && value !== '')
     .map(([name, value]) => `${name.padEnd(12)} ${value}\n`)
     .join('')
+}
+
+/** Notices take a moment; whoever holds one up is the tenant's own. */
+function heldUp({ noticeMs }: TenantReport): string {
+  if (noticeMs < LONG_MS) return ''
+  return `a process holds a directory for ${formatDuration(noticeMs)}; until it ends, changes in this mount may show late`
 }
 
 function idsOf({ ids: { first, count } }: TenantReport): string {

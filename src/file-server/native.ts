@@ -159,6 +159,10 @@ class NativeServer implements FileServer {
     this.#grafts.watch(watcher)
   }
 
+  noticeMs(): number {
+    return this.#native.noticeMs()
+  }
+
   statistics(): Statistics {
     const ordinary = this.#native.statistics()
     const virtual = this.#files.statistics()
@@ -168,6 +172,7 @@ class NativeServer implements FileServer {
       waiting: virtual.waiting,
       nodes: ordinary.nodes + virtual.nodes,
       backingIds: ordinary.backingIds,
+      noticeMs: this.noticeMs(),
       openHandles: ordinary.openHandles + virtual.openHandles,
       grafts: ordinary.grafts,
     }

@@ -307,6 +307,7 @@ export interface Statistics {
   readonly openHandles: number
   /** Backing files that the kernel holds for passthrough. */
   readonly backingIds: number
+  readonly noticeMs: number
   readonly grafts: readonly GraftStatistics[]
 }
 
@@ -429,6 +430,9 @@ export interface FileServer {
   /** From now on; at most one. */
   watchTrees(watcher: TreeWatcher): void
   statistics(): Statistics
+  /** For how long the kernel has been at one notice of what changed. More than a moment only while a process
+   * holds the lock of a directory that the notice needs. */
+  noticeMs(): number
   /** Lazy detach, then end. Waiters get ENOTCONN. Resolves when no thread is left. */
   unmount(): Promise<void>
 }

@@ -97,6 +97,7 @@ export class Seat {
       mountPoint: this.places.mountPoint,
       endpoint: this.places.endpoint,
       error: this.#error,
+      noticeMs: this.#server?.noticeMs() ?? 0,
     }
   }
 

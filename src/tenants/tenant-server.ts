@@ -46,6 +46,7 @@ export interface TenantServer {
   readonly compute: TenantCompute
   readonly negotiated: Negotiated
   statistics(): Statistics
+  noticeMs(): number
   /** Unmounts; what is granted is grafted no more. Idempotent. */
   stop(): Promise<void>
 }
@@ -109,6 +110,7 @@ async function start(
     compute: computeOf(server, compute, places.scratch),
     negotiated: server.negotiated,
     statistics: () => server.statistics(),
+    noticeMs: () => server.noticeMs(),
     stop: () => {
       stopping = true
       stopped ??= undo.disposeAsync()

@@ -113,6 +113,7 @@ export class Endpoints implements AsyncDisposable {
       mountPoint: '/nowhere',
       endpoint: path.dirname(this.socket(tenant.name)),
       error: undefined,
+      noticeMs: 0,
     }
   }
 }

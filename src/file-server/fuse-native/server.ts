@@ -114,6 +114,10 @@ class FuseNativeServer implements FileServer {
 
   letWrite(): void {}
 
+  noticeMs(): number {
+    return 0
+  }
+
   statistics(): Statistics {
     return this.#session.statistics(this.#virtual.requests)
   }

@@ -65,6 +65,7 @@ export class Session {
       waiting: this.waits.count,
       nodes: this.ordinary.keptDirectories,
       backingIds: 0,
+      noticeMs: 0,
       openHandles: this.#files.size,
       grafts: [],
     }
