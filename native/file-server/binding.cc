@@ -208,11 +208,26 @@ Napi::Value unmount_detached_binding(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), unmount_detached(path));
 }
 
+// (mountPoint: string) => descriptor, or -errno.
+Napi::Value clone_mounted_binding(const Napi::CallbackInfo& info) {
+  UniqueFd clone = clone_mounted(info[0].As<Napi::String>().Utf8Value());
+  return Napi::Number::New(info.Env(), clone ? clone.release() : -errno);
+}
+
+// (clone: descriptor, place: string) => errno, 0 when it stands there.
+Napi::Value attach_clone_binding(const Napi::CallbackInfo& info) {
+  const int clone = info[0].As<Napi::Number>().Int32Value();
+  const int error = attach_clone(clone, info[1].As<Napi::String>().Utf8Value());
+  return Napi::Number::New(info.Env(), error);
+}
+
 }  // namespace
 
 void register_file_server(Napi::Env env, Napi::Object exports) {
   exports.Set("NativeFileServer", NativeFileServer::define(env));
   exports.Set("unmountDetached", Napi::Function::New(env, unmount_detached_binding));
+  exports.Set("cloneMounted", Napi::Function::New(env, clone_mounted_binding));
+  exports.Set("attachClone", Napi::Function::New(env, attach_clone_binding));
 }
 
 }  // namespace insitu

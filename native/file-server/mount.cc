@@ -251,4 +251,30 @@ int unmount_detached(const std::string& mount_point, const std::string& device) 
   return run_fusermount({"-u", "-z", "-q", "--", mount_point}, -1);
 }
 
+UniqueFd clone_mounted(const std::string& mount_point) {
+  const UniqueFd root = open_mounted(mount_point, {});
+  if (!root) return {};
+  UniqueFd clone(static_cast<int>(::syscall(SYS_open_tree, root.get(), "",
+                                            AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
+  // What is unmounted where it was must not take this one along.
+  mount_attr attributes{};
+  attributes.propagation = MS_PRIVATE;
+  if (clone && ::syscall(SYS_mount_setattr, clone.get(), "", AT_EMPTY_PATH, &attributes,
+                         sizeof attributes) != 0) {
+    const int error = errno;
+    clone.reset();
+    errno = error;
+  }
+  return clone;
+}
+
+int attach_clone(int clone, const std::string& place) {
+  const UniqueFd point = open_without_links(place);
+  if (!point) return errno;
+  return ::syscall(SYS_move_mount, clone, "", point.get(), "",
+                   MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0
+             ? 0
+             : errno;
+}
+
 }  // namespace insitu

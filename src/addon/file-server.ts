@@ -17,6 +17,10 @@ export interface FileServerAddon {
   ) => NativeFileServer
   /** Detaches at once, open files or not; 0 or an errno. */
   unmountDetached(mountPoint: string): number
+  /** Descriptor of another mount of what is mounted there, attached nowhere; or -errno. */
+  cloneMounted(mountPoint: string): number
+  /** Puts such a one at a place; 0 or an errno. */
+  attachClone(clone: number, place: string): number
 }
 
 export interface NativeMountOptions {

@@ -40,6 +40,11 @@ export async function renewBinds(options: RenewalOptions): Promise<Renewal> {
   return { renewed, left: seen - renewed }
 }
 
+/** Whether a mount namespace other than ours shows something of that connection, as of now. */
+export async function isBoundElsewhere(deviceMinor: number): Promise<boolean> {
+  return [...(await lookAfresh()).values()].some((mounts) => mounts.has(deviceMinor))
+}
+
 function toTree({ options, root }: SeenMount): string {
   return `${options}:${root}`
 }
@@ -56,6 +61,20 @@ function lookAround(): Promise<Around> {
   if (last === undefined || nowMs - last.atMs > SHARED_MS)
     last = { atMs: nowMs, around: readAround() }
   return last.around
+}
+
+let current: Promise<unknown> = Promise.resolve()
+let following: Promise<Around> | undefined
+
+/** A look that begins after the call; one for all who ask while another is under way. */
+function lookAfresh(): Promise<Around> {
+  following ??= current.then(() => {
+    following = undefined
+    const around = readAround()
+    current = around.catch(() => undefined)
+    return around
+  })
+  return following
 }
 
 async function readAround(): Promise<Around> {

@@ -1,4 +1,5 @@
 /** The native file server, as far as it needs no virtual files. */
+import { closeSync } from 'node:fs'
 import { addon } from '../addon/index.ts'
 import type { NativeFileServer, NativeMountOptions } from '../addon/file-server.ts'
 import type { NativeVirtualFiles } from '../addon/virtual.ts'
@@ -24,9 +25,32 @@ export async function startNative(
 /** Frees a mount point whose server is gone; VfsError (EINVAL: nothing is mounted there). */
 export function unmountDetached(mountPoint: string): void {
   const errno = addon.unmountDetached(mountPoint)
-  if (errno === 0) return
+  if (errno !== 0) throw notDone(errno, `${mountPoint} cannot be unmounted`)
+}
+
+/** What keeps a filesystem, and the number of its device, after it was unmounted and its server ended. */
+export interface MountClone {
+  /** Stands at `place` from then on, also when this process ends; VfsError. */
+  attach(place: string): void
+  close(): void
+}
+
+/** Of the mount at `mountPoint`, without a word to its server; VfsError. */
+export function cloneMounted(mountPoint: string): MountClone {
+  const clone = addon.cloneMounted(mountPoint)
+  if (clone < 0) throw notDone(-clone, `${mountPoint} cannot be held`)
+  return {
+    attach(place) {
+      const errno = addon.attachClone(clone, place)
+      if (errno !== 0) throw notDone(errno, `nothing can be mounted at ${place}`)
+    },
+    close: () => closeSync(clone),
+  }
+}
+
+function notDone(errno: number, what: string): VfsError {
   const code = errnoName(errno)
-  throw new VfsError(code, `${mountPoint} cannot be unmounted: ${code}`)
+  return new VfsError(code, `${what}: ${code}`)
 }
 
 /** Bits of the INIT flags, as the kernel's header names them. */

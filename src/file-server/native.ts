@@ -24,7 +24,7 @@ import type {
   TreeWatcher,
   Volume,
 } from './types.ts'
-export { unmountDetached } from './native-mount.ts'
+export { cloneMounted, type MountClone, unmountDetached } from './native-mount.ts'
 import { VirtualRequests } from './virtual-requests.ts'
 import { nativeInputs, nativeVolume, openVolume } from './volume.ts'
 

@@ -81,8 +81,12 @@ export class Seat {
       const { broker, records } = this.#options
       await broker.removeTenant(this.definition.name, { forget })
       await this.#renewing.close()
+      const { name } = this.definition
+      const mount = forget ? undefined : this.#server?.mount
+      const unmounted = mount && records.hold(name, mount, this.#log)
       await this.#unmount()
-      await records.strike(this.definition.name)
+      unmounted?.()
+      await records.strike(name)
     })
   }
 
@@ -113,6 +117,7 @@ export class Seat {
     try {
       await records.note(definition.name, places.mountPoint)
       this.#renewing.add(records.takeDead(places.mountPoint))
+      this.#renewing.add(await records.takeHeld(definition.name))
       const dead = await recoverDeadMount(places.mountPoint)
       if (dead.length > 0)
         this.#log.warn({ mountPoint: places.mountPoint }, 'took away a dead mount')

@@ -61,7 +61,9 @@ export class Tenants implements TenantAdministration {
       if (this.#seats.has(tenant.name)) continue // the file has it now
       this.#seats.set(tenant.name, this.#seat(this.#define(tenant)))
     }
-    await broker.forgetOthers(new Set(this.#seats.keys()))
+    const names = new Set(this.#seats.keys())
+    await broker.forgetOthers(names)
+    await this.#options.records.releaseOthers(names)
     await inParallel([...this.#seats.values()], STARTS_AT_ONCE, (seat) => seat.start())
   }
 
@@ -145,6 +147,7 @@ export class Tenants implements TenantAdministration {
     await inParallel([...this.#seats.values()], STARTS_AT_ONCE, (seat) =>
       seat.stop({ forget: false }),
     )
+    await this.#options.records.settled()
   }
 
   async #remove(name: string, purge: boolean): Promise<void> {

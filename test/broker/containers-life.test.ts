@@ -75,15 +75,20 @@ if (able)
     await until(async () => (await readdir(folder)).length === 0)
   })
 
-if (able)
-  test('what a container bind-mounted of the home comes back after a crash, as it was', async () => {
-    const inside = await served.directory('binds')
+for (const [how, signal] of able
+  ? ([
+      ['crash', 'SIGKILL'],
+      ['stop', 'SIGTERM'],
+    ] as const)
+  : [])
+  test(`what a container bind-mounted of the home comes back after a ${how}, as it was`, async () => {
+    const inside = await served.directory(`binds-${how}`)
     const home = served.home('acme')
     const at = (name: string): string => path.join(inside, name)
     await done('volume mount data --tenant acme --at shared/data')
     await served.run('sh', [
       '-c',
-      `mkdir ${home}/own; echo own >${home}/own/file; echo top >${home}/top`,
+      `mkdir -p ${home}/own; echo own >${home}/own/file; echo top >${home}/top`,
     ])
     await using shell = ConsumerShell.in(PRIVATE)
     await shell.ask(
@@ -99,12 +104,21 @@ if (able)
       assert.is(await shell.ask(`mount --bind ${source} ${at(target)}`), '')
     assert.is(await shell.ask(`mount -o remount,bind,ro,noexec ${at('own')}`), '')
     // What is in another one is not taken along with it.
-    assert.is(await shell.ask(`mkdir held/in; mount -t tmpfs in held/in; touch held/in/mine`), '')
+    assert.is(
+      await shell.ask(`mkdir -p held/in; mount -t tmpfs in held/in; touch held/in/mine`),
+      '',
+    )
     assert.is(await shell.ask(`exec 5<own/file; cat own/file data/file1 top`), 'own\ngranted\ntop')
 
-    await served.kill(daemon, 'SIGKILL')
+    await served.kill(daemon, signal)
     assert.match(await shell.ask('cat own/file'), /not connected/)
+    const held = how === 'stop' ? [path.join(served.runtime, 'serving/acme.held')] : []
+    assert.equal(
+      [await served.mounts(), await served.heldMounts()],
+      how === 'stop' ? [[], held] : [[home], []],
+    )
     daemon = await served.serve()
+    assert.equal([await served.mounts(), await served.heldMounts()], [[home], []])
     assert.is(
       await shell.ask('cat home/own/file own/file data/file1 home/shared/data/file1 top'),
       'own\nown\ngranted\ngranted\ntop',
@@ -121,6 +135,29 @@ if (able)
     for (const name of ['home', 'own', 'data', 'top'])
       assert.is(mounts.split('\n').filter((line) => line.includes(` ${at(name)} `)).length, 1, name)
     await done('volume unmount shared/data --tenant acme --force')
+  })
+
+if (able)
+  test('what was held for a tenant that is no more is nobody’s', async () => {
+    const world = await ServeWorld.create()
+    try {
+      const tenant = (name: string, first: number) =>
+        world.configure(`tenants: { ${name}: { ids: ${first}-${first + 9} } }`)
+      await tenant('acme', 300_000)
+      const first = await world.serve()
+      const inside = await world.directory('inside')
+      await using shell = ConsumerShell.in(PRIVATE)
+      assert.is(await shell.ask(`mount --bind ${world.home('acme')} ${inside}; ls ${inside}`), '')
+      await world.kill(first, 'SIGTERM')
+      assert.equal(await world.heldMounts(), [path.join(world.runtime, 'serving/acme.held')])
+      await tenant('other', 300_000)
+      await world.serve()
+      assert.equal([await world.mounts(), await world.heldMounts()], [[world.home('other')], []])
+      assert.equal(await readdir(path.join(world.runtime, 'serving')), ['other.json'])
+      assert.match(await shell.ask(`ls ${inside}`), /not connected/)
+    } finally {
+      await world.close()
+    }
   })
 
 /** As fast as can be: a copy beside it never is of one moment. First one file, then the other: never is the second ahead, nor more than one behind. */

@@ -99,8 +99,20 @@ export class ServeWorld {
     return await this.run('setpriv', [...user, '--', 'sh', '-c', script])
   }
 
-  /** Mount points below the scratch folder. */
+  /** Mount points below the scratch folder, but for those that are held. */
   async mounts(): Promise<string[]> {
+    return (await this.#allMounts()).filter((each) => !isHeld(each))
+  }
+
+  /**
+   * What a daemon that was stopped holds for mount namespaces that show something of a home: those of other
+   * tests may, which were made with all that was mounted then.
+   */
+  async heldMounts(): Promise<string[]> {
+    return (await this.#allMounts()).filter(isHeld)
+  }
+
+  async #allMounts(): Promise<string[]> {
     const table = await readMountTable()
     return table
       .map(({ mountPoint }) => mountPoint)
@@ -123,9 +135,14 @@ export class ServeWorld {
     }, 15_000)
     await Promise.all(ended)
     clearTimeout(kill)
-    for (const place of (await this.mounts()).toReversed()) await this.run('umount', ['-l', place])
+    for (const place of (await this.#allMounts()).toReversed())
+      await this.run('umount', ['-l', place])
     await rm(this.scratch, { recursive: true, force: true })
   }
+}
+
+function isHeld(place: string): boolean {
+  return place.endsWith('.held')
 }
 
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
