@@ -9,7 +9,7 @@ const test = suite('held inputs')
 
 const NAMES = 10
 /** For one program's inputs and not for those of two. */
-const bounds = { ...DEFAULT_COMPUTE_LIMITS, heldInputBytes: NAMES * 600 }
+const bounds = { ...DEFAULT_COMPUTE_LIMITS, heldInputBytes: NAMES * 700 }
 
 test('the results of what was put away are there without a run', async () => {
   const runs: string[] = []
