@@ -64,6 +64,8 @@ async function answer(
   } catch (error) {
     const code = errnoOf(error)
     response.statusCode = code === 'ENOENT' ? 404 : code === 'EIO' ? 500 : 400
+    // What is left of a body that is too large is not waited for.
+    if (!request.complete) response.setHeader('connection', 'close')
     response.setHeader('content-type', 'application/json')
     const message = error instanceof Error ? error.message : String(error)
     response.end(JSON.stringify({ error: message, code }))

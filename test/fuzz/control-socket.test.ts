@@ -33,12 +33,26 @@ const good = {
   source: PROGRAM.toString('base64'),
   principal: { uid: 1000, gid: 1000, groups: [] },
 }
+/** Good but for one part. */
+const nearly = fc
+  .tuple(program, fc.constantFrom('path', 'source', 'principal'))
+  .map(([{ path: at, source, principal }, part]) => ({
+    ...good,
+    ...{ path: { path: at }, source: { source }, principal: { principal } }[part],
+  }))
+/** Of a program that is too large, and of one that would be that even if it were not one. */
+const large = fc
+  .constantFrom(1.2, 3)
+  .map((times) => ({ ...good, source: 'A'.repeat((LIMITS.programBytes * times * 4) / 3) }))
 const body = fc.oneof(
-  fc.oneof(fc.constant(good), program, fc.json()).map((each) => Buffer.from(JSON.stringify(each))),
+  fc
+    .oneof(fc.constant(good), nearly, large, program, fc.json())
+    .map((each) => Buffer.from(JSON.stringify(each))),
   fc.uint8Array({ maxLength: 300 }).map((each) => Buffer.from(each)),
   fc.constant(Buffer.alloc(LIMITS.programBytes * 2, 'x')),
 )
 const target = fc.oneof(
+  { weight: 2, arbitrary: fc.constant('/programs') },
   fc.constantFrom(
     '/status',
     '/programs',
@@ -49,7 +63,7 @@ const target = fc.oneof(
   fc.constantFrom('//', '*', '/..', '/status/', '/%', '/programs?%zz', 'http://[', '/?\u{fffd}'),
   fc.webPath(),
 )
-const method = fc.constantFrom('GET', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'HEAD')
+const method = fc.constantFrom('GET', 'POST', 'POST', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'HEAD')
 const request = fc.oneof(
   {
     weight: 4,
@@ -124,8 +138,11 @@ function options(socket: string, stage: () => void): ControlOptions {
     compute: {
       list: async () => [],
       source: () => undefined,
-      stage: async (_directory, source) => {
-        assert.ok(source.length <= LIMITS.programBytes)
+      stage: async (_directory, source, { uid, gid, groups }) => {
+        assert.ok(source.length <= LIMITS.programBytes * 2, 'a body without a bound')
+        if (source.length > LIMITS.programBytes) throw new VfsError('EFBIG', 'too large')
+        for (const each of [uid, gid, ...groups])
+          assert.ok(Number.isInteger(each) && each >= 0 && each < 2 ** 32, 'no principal')
         stage()
         return undefined as unknown as Awaited<ReturnType<ControlOptions['compute']['stage']>>
       },
