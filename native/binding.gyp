@@ -114,7 +114,7 @@
       "sources": ["sandbox/launcher.cc", "sandbox/seccomp.cc"]
     },
     {
-      # Started for each mount: without a dynamic linker it begins at once.
+      # Without a dynamic linker it begins at once.
       "target_name": "mount_attach",
       "type": "executable",
       "ldflags": ["-static"],

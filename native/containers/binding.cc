@@ -156,17 +156,17 @@ class ProcessWatch : public Napi::ObjectWrap<ProcessWatch> {
   Napi::FunctionReference on_end_;
 };
 
-// (lane: number, words: string[], root: number) => Promise<{status, out, err}>. One lane waits for itself.
+// (lane: number, program: string, words: string[], root: number) => Promise<{status, out, err}>. One lane waits for
+// itself.
 Napi::Value run_attach(const Napi::CallbackInfo& info) {
   std::vector<std::string> words;
-  const auto list = info[1].As<Napi::Array>();
+  const auto list = info[2].As<Napi::Array>();
   for (uint32_t i = 0; i < list.Length(); ++i)
     words.push_back(list.Get(i).As<Napi::String>().Utf8Value());
   return run_async(
       info.Env(), info[0].As<Napi::Number>().Uint32Value(),
-      [words = std::move(words), root = info[2].As<Napi::Number>().Int32Value()] {
-        return run_helper(words, root);
-      },
+      [program = info[1].As<Napi::String>().Utf8Value(), words = std::move(words),
+       root = info[3].As<Napi::Number>().Int32Value()] { return run_helper(program, words, root); },
       [](Napi::Env env, const Ended& ended) -> Napi::Value {
         auto result = Napi::Object::New(env);
         result.Set("status", ended.status);
@@ -176,11 +176,23 @@ Napi::Value run_attach(const Napi::CallbackInfo& info) {
       });
 }
 
+// (lane: number, program: string) => Promise<void>
+Napi::Value prepare_attach(const Napi::CallbackInfo& info) {
+  return run_async(
+      info.Env(), info[0].As<Napi::Number>().Uint32Value(),
+      [program = info[1].As<Napi::String>().Utf8Value()] {
+        prepare_helper(program);
+        return true;
+      },
+      [](Napi::Env env, bool) -> Napi::Value { return env.Undefined(); });
+}
+
 }  // namespace
 
 void register_containers(Napi::Env env, Napi::Object exports) {
   exports.Set("ProcessWatch", ProcessWatch::define(env));
   exports.Set("runAttach", Napi::Function::New(env, run_attach, "runAttach"));
+  exports.Set("prepareAttach", Napi::Function::New(env, prepare_attach, "prepareAttach"));
   exports.Set("findProcess", Napi::Function::New(env, find_process, "findProcess"));
   exports.Set("identifyProcess", Napi::Function::New(env, identify_process, "identifyProcess"));
 }

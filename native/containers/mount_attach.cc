@@ -1,10 +1,13 @@
 // Puts a tree into the mount namespace of a running process, or takes it out again. One purpose, one
 // process each: what is done in a foreign namespace ends with it, and a tree that does not answer
-// hangs nobody else.
+// hangs nobody else. It may be started before it is needed: its order comes over the socket that is its standard
+// input, and it ends when that does. An order is one of
 //
-//   mount_attach attach PID START SPACE TARGET ro|rw NAME [UIDS GIDS] 3<ROOT
-//   mount_attach detach PID START SPACE TARGET MOUNT
-//   mount_attach renew PID START SPACE DEVICE SOURCE FLAGS:ROOT…
+//   attach PID START SPACE TARGET ro|rw NAME [UIDS GIDS], with the descriptor ROOT
+//   detach PID START SPACE TARGET MOUNT
+//   renew PID START SPACE DEVICE SOURCE FLAGS:ROOT…
+//
+// and its bytes are their length in 32 bits of this machine, with which ROOT comes, then each word and a zero.
 //
 // PID is of the caller's namespace and began START ticks after the boot, in the mount namespace numbered SPACE:
 // another that has its number by now is refused. ROOT is a mount that is attached nowhere, and NAME the directory of it that is
@@ -22,12 +25,17 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "common/unique_fd.h"
 #include "containers/enter.h"
@@ -52,7 +60,8 @@ using insitu::walk;
 
 // A file server that does not answer would keep us for ever.
 constexpr unsigned kDeadlineSeconds = 10;
-constexpr int kRoot = 3;
+// What a container may have mounted of a home is told root by root.
+constexpr uint32_t kMostBytes = 64 * 1024 * 1024;
 constexpr long kFuseMagic = 0x65735546;
 constexpr int kMostLooks = 200;
 
@@ -162,40 +171,90 @@ void detach(uint64_t id) {
   refuse("something covers the mount");
 }
 
-void serve(int count, char** words) {
-  const std::string what = count > 1 ? words[1] : "";
-  if (what == "attach" && (count == 8 || count == 10)) {
-    const std::string mode = words[6];
+struct Order {
+  std::vector<std::string> words;
+  UniqueFd root;
+};
+
+void serve(const Order& order) {
+  const auto& words = order.words;
+  const size_t count = words.size();
+  const std::string what = count > 0 ? words[0] : "";
+  const auto go = [&] { insitu::enter(words[1].c_str(), words[2].c_str(), words[3].c_str()); };
+  if (what == "attach" && (count == 7 || count == 9)) {
+    const std::string& mode = words[5];
     if (mode != "ro" && mode != "rw") refuse("the mode is ro or rw");
-    const bool mapped = count == 10;
+    const bool mapped = count == 9;
     const UniqueFd tree = insitu::clone_tree(
-        kRoot, {words[7], mode == "ro", mapped ? words[8] : "", mapped ? words[9] : ""});
-    insitu::enter(words[2], words[3], words[4]);
-    attach(words[5], tree);
-  } else if (what == "detach" && count == 7) {
-    insitu::enter(words[2], words[3], words[4]);
-    const uint64_t mount = strtoull(words[6], nullptr, 10);
-    if (mount == 0) detach_dead(words[5]);
+        order.root.get(),
+        {words[6], mode == "ro", mapped ? words[7] : "", mapped ? words[8] : ""});
+    go();
+    attach(words[4].c_str(), tree);
+  } else if (what == "detach" && count == 6) {
+    go();
+    const uint64_t mount = strtoull(words[5].c_str(), nullptr, 10);
+    if (mount == 0) detach_dead(words[4].c_str());
     else detach(mount);
-  } else if (what == "renew" && count >= 7) {
-    const auto device = static_cast<uint32_t>(strtoul(words[5], nullptr, 10));
-    auto replacements = insitu::clone_replacements(words[6], {words + 7, words + count});
-    insitu::enter(words[2], words[3], words[4]);
+  } else if (what == "renew" && count >= 6) {
+    const auto device = static_cast<uint32_t>(strtoul(words[4].c_str(), nullptr, 10));
+    auto replacements =
+        insitu::clone_replacements(words[5].c_str(), {words.begin() + 6, words.end()});
+    go();
     printf("%d\n", insitu::replace_dead(device, std::move(replacements)));
   } else {
-    refuse(
-        "usage: mount_attach attach PID START SPACE TARGET ro|rw NAME [UIDS GIDS] 3<ROOT | "
-        "detach PID START SPACE TARGET MOUNT | renew PID START SPACE DEVICE SOURCE FLAGS:ROOT…");
+    refuse("this is no order");
   }
+}
+
+// How many came; less than `size` only at the end. `root`: what came with them.
+size_t receive(void* data, size_t size, UniqueFd* root) {
+  auto* const bytes = static_cast<char*>(data);
+  size_t filled = 0;
+  while (filled < size) {
+    iovec part{bytes + filled, size - filled};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    alignas(cmsghdr) char rights[CMSG_SPACE(sizeof(int))];
+    if (root != nullptr) {
+      message.msg_control = rights;
+      message.msg_controllen = sizeof rights;
+    }
+    const ssize_t came = recvmsg(STDIN_FILENO, &message, MSG_CMSG_CLOEXEC);
+    if (came < 0 && errno == EINTR) continue;
+    if (came < 0) fail("wait for an order, which comes over a socket");
+    if (came == 0) break;
+    filled += static_cast<size_t>(came);
+    const cmsghdr* const header = root != nullptr ? CMSG_FIRSTHDR(&message) : nullptr;
+    if (header == nullptr || header->cmsg_type != SCM_RIGHTS) continue;
+    int descriptor;
+    memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
+    root->reset(descriptor);
+  }
+  return filled;
+}
+
+// Without words: nobody is there any more to give one. One that is cut off is none.
+Order wait_for_order() {
+  Order order;
+  uint32_t size = 0;
+  if (receive(&size, sizeof size, &order.root) < sizeof size) return order;
+  alarm(kDeadlineSeconds);
+  if (size > kMostBytes) refuse("the order is too long");
+  std::string text(size, '\0');
+  if (receive(text.data(), size, nullptr) < size) return order;
+  for (size_t at = 0; at < size; at += order.words.back().size() + 1)
+    order.words.emplace_back(text.c_str() + at);
+  return order;
 }
 
 }  // namespace
 
-int main(int count, char** words) {
-  alarm(kDeadlineSeconds);
+int main() {
   umask(022);
   try {
-    serve(count, words);
+    const Order order = wait_for_order();
+    if (!order.words.empty()) serve(order);
     return 0;
   } catch (const insitu::Refusal& refusal) {
     fprintf(stderr, "%s\n", refusal.why.c_str());

@@ -6,7 +6,6 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
-#include <sstream>
 
 #include "containers/enter.h"
 #include "containers/place.h"
@@ -18,8 +17,10 @@ namespace {
 
 uint64_t flags_of(const std::string& options) {
   uint64_t flags = 0;
-  std::istringstream words(options);
-  for (std::string word; std::getline(words, word, ',');) {
+  for (size_t at = 0; at <= options.size();) {
+    const size_t end = std::min(options.find(',', at), options.size());
+    const std::string word = options.substr(at, end - at);
+    at = end + 1;
     if (word == "ro") flags |= MOUNT_ATTR_RDONLY;
     if (word == "nosuid") flags |= MOUNT_ATTR_NOSUID;
     if (word == "nodev") flags |= MOUNT_ATTR_NODEV;

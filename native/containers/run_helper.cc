@@ -4,11 +4,17 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
+#include <cstring>
 #include <mutex>
+#include <optional>
+#include <utility>
 
 #include "common/failure.h"
 #include "common/unique_fd.h"
@@ -38,17 +44,26 @@ struct Pipe {
   }
 };
 
+// One that waits for its order, and ends with the other end of its socket, so with this process.
+struct Helper {
+  pid_t child = 0;
+  UniqueFd orders, out, err;
+};
+
 // By posix_spawn, which copies nothing of this process, whatever its size.
-pid_t start(std::vector<std::string>& words, int root, const Pipe& out, const Pipe& err) {
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
+Helper start(std::string program) {
+  Pipe out, err;
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) throw Failure(errno, "socket");
+  Helper helper{0, UniqueFd(ends[0]), std::move(out.reader), std::move(err.reader)};
+  const UniqueFd its(ends[1]);
+  char* argv[] = {program.data(), nullptr};
   char* none[] = {nullptr};
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, its.get(), 0);
   ::posix_spawn_file_actions_adddup2(&actions, out.writer.get(), 1);
   ::posix_spawn_file_actions_adddup2(&actions, err.writer.get(), 2);
-  if (root >= 0) ::posix_spawn_file_actions_adddup2(&actions, root, 3);
   // The alarm must reach it.
   posix_spawnattr_t attributes;
   ::posix_spawnattr_init(&attributes);
@@ -58,12 +73,48 @@ pid_t start(std::vector<std::string>& words, int root, const Pipe& out, const Pi
   ::posix_spawnattr_setsigdefault(&attributes, &all);
   ::posix_spawnattr_setsigmask(&attributes, &no_signals);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-  pid_t child = 0;
-  const int error = ::posix_spawn(&child, argv[0], &actions, &attributes, argv.data(), none);
+  const int error = ::posix_spawn(&helper.child, argv[0], &actions, &attributes, argv, none);
   ::posix_spawnattr_destroy(&attributes);
   ::posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) throw Failure(error, "run " + words[0]);
-  return child;
+  if (error != 0) throw Failure(error, "run " + program);
+  return helper;
+}
+
+// False: it has ended.
+bool send_all(int socket, const void* data, size_t size, int root) {
+  const auto* at = static_cast<const char*>(data);
+  while (size > 0) {
+    iovec part{const_cast<char*>(at), size};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    alignas(cmsghdr) char rights[CMSG_SPACE(sizeof root)] = {};
+    if (root >= 0) {
+      message.msg_control = rights;
+      message.msg_controllen = sizeof rights;
+      cmsghdr* const header = CMSG_FIRSTHDR(&message);
+      header->cmsg_level = SOL_SOCKET;
+      header->cmsg_type = SCM_RIGHTS;
+      header->cmsg_len = CMSG_LEN(sizeof root);
+      std::memcpy(CMSG_DATA(header), &root, sizeof root);
+    }
+    const ssize_t sent = ::sendmsg(socket, &message, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0) return false;
+    at += sent;
+    size -= static_cast<size_t>(sent);
+    root = -1;
+  }
+  return true;
+}
+
+// As mount_attach.cc has it: the length, with `root`, then the words, each with its end.
+bool order(const Helper& helper, const std::vector<std::string>& words, int root) {
+  std::string text;
+  for (const auto& word : words) text.append(word.c_str(), word.size() + 1);
+  const auto size = static_cast<uint32_t>(text.size());
+  const int socket = helper.orders.get();
+  return send_all(socket, &size, sizeof size, root) && send_all(socket, text.data(), size, -1);
 }
 
 // Those that not even SIGKILL ends, as long as somebody's file server does not answer them. They do nothing
@@ -89,6 +140,31 @@ Stuck& stuck() {
   return all;
 }
 
+// One at most: starting it is most of what an order takes.
+class Ready {
+ public:
+  Helper take(const std::string& program) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (std::optional<Helper> found = std::exchange(helper_, std::nullopt)) return std::move(*found);
+    }
+    return start(program);
+  }
+  void fill(const std::string& program) {
+    const std::lock_guard lock(mutex_);
+    if (!helper_) helper_ = start(program);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::optional<Helper> helper_;
+};
+
+Ready& ready() {
+  static Ready one;
+  return one;
+}
+
 // Of exit(2); -1: it was killed, or is as good as that.
 int wait_for(pid_t child) {
   const UniqueFd pidfd = open_pidfd(child);
@@ -107,14 +183,22 @@ int wait_for(pid_t child) {
 
 }  // namespace
 
-Ended run_helper(std::vector<std::string> words, int root) {
+Ended run_helper(const std::string& program, const std::vector<std::string>& words, int root) {
   stuck().reap();
-  Pipe out, err;
-  const pid_t child = start(words, root, out, err);
-  out.writer.reset();
-  err.writer.reset();
-  const int status = wait_for(child);
-  return {status, drain(out.reader.get()), drain(err.reader.get())};
+  Helper helper = ready().take(program);
+  if (!order(helper, words, root)) {
+    // Somebody ended it while it waited.
+    stuck().add(helper.child);
+    helper = start(program);
+    if (!order(helper, words, root)) {
+      stuck().add(helper.child);
+      throw Failure(EPIPE, "run " + program);
+    }
+  }
+  const int status = wait_for(helper.child);
+  return {status, drain(helper.out.get()), drain(helper.err.get())};
 }
+
+void prepare_helper(const std::string& program) { ready().fill(program); }
 
 }  // namespace insitu

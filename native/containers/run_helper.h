@@ -10,8 +10,11 @@ struct Ended {
   std::string out, err;
 };
 
-// Runs a program of ours with `words` and waits for it, for a bounded time. `root` becomes its descriptor 3; -1:
-// none. Throws Failure when it cannot be started.
-Ended run_helper(std::vector<std::string> words, int root);
+// Runs a program of ours that takes its words as mount_attach does, and waits for it, for a bounded time. `root` is
+// given to it; -1: none. Throws Failure when it cannot be started.
+Ended run_helper(const std::string& program, const std::vector<std::string>& words, int root);
+
+// Starts one that waits for the next order, unless one does. Throws Failure.
+void prepare_helper(const std::string& program);
 
 }  // namespace insitu

@@ -7,13 +7,16 @@ export interface ContainersAddon {
     lane: number,
     mountNamespace: string,
   ): Promise<{ readonly pid: number; readonly startTicks: number } | undefined>
-  /** Of the helper, which ends by itself. `words`: its path and arguments; `root`: its descriptor 3, or -1.
-   * Calls of one lane wait for each other. `status` -1: it was killed. */
+  /** Of the helper `program`, which ends by itself. `root`: a descriptor that it gets, or -1. Calls of one lane wait for
+   * each other. `status` -1: it was killed. */
   runAttach(
     lane: number,
+    program: string,
     words: readonly string[],
     root: number,
   ): Promise<{ readonly status: number; readonly out: string; readonly err: string }>
+  /** Has one wait for the next call, unless one does. */
+  prepareAttach(lane: number, program: string): Promise<void>
   /** Throws when the process with that number is not the one that began then. */
   readonly ProcessWatch: new (
     pid: number,

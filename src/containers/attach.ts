@@ -1,4 +1,4 @@
-/** Trees in the mount namespaces of others: `native/containers/mount_attach`, a process each time. */
+/** Trees in the mount namespaces of others: `native/containers/mount_attach`, a process each time, which may be started before. */
 import { fileURLToPath } from 'node:url'
 import { addon } from '../addon/index.ts'
 import { VfsError } from '../errors.ts'
@@ -9,6 +9,15 @@ const helper = fileURLToPath(new URL('../../native/build/Release/mount_attach', 
 
 /** Of the helper: there is no such process any more. */
 const GONE = 3
+
+/** The lane of nobody in a container: no process has that number. */
+const PREPARING = 0
+
+/** Has a helper wait, so that the next one to be put in or taken out needs not wait for it to start. */
+export function prepare(): void {
+  // What is the matter the call itself will tell.
+  void addon.prepareAttach(PREPARING, helper).catch(() => undefined)
+}
 
 export interface Tree {
   /** Descriptor of the root of a mount that is attached nowhere. */
@@ -30,7 +39,7 @@ export async function attach(
   const mode = readOnly ? 'ro' : 'rw'
   const mapped = ids === undefined ? [] : [ids.users, ids.groups]
   const words = ['attach', ...wordsOf(consumer), target, mode, name, ...mapped]
-  return await help(consumer.pid, words, root)
+  return await help(consumer.pid, words, root).finally(prepare)
 }
 
 /** `mount`: as `attach` said, wherever it is by now; undefined: only what is dead at the target. VfsError as of
@@ -40,7 +49,8 @@ export async function detach(
   target: string,
   mount: string | undefined,
 ): Promise<void> {
-  await help(consumer.pid, ['detach', ...wordsOf(consumer), target, mount ?? '0'], -1)
+  const words = ['detach', ...wordsOf(consumer), target, mount ?? '0']
+  await help(consumer.pid, words, -1).finally(prepare)
 }
 
 /**
@@ -63,7 +73,7 @@ function wordsOf({ pid, startTicks, mountNamespace }: Consumer): string[] {
 }
 
 async function help(pid: number, words: readonly string[], root: number): Promise<string> {
-  const ended = await addon.runAttach(pid, [helper, ...words], root).catch((error: unknown) => {
+  const ended = await addon.runAttach(pid, helper, words, root).catch((error: unknown) => {
     throw new VfsError('ENOTSUP', `${helper} cannot be run: run scripts/setup`, { cause: error })
   })
   if (ended.status === 0) return ended.out.trim()

@@ -17,7 +17,7 @@ import type {
 } from '../broker/ports.ts'
 import type { ContainerPlace, Tenant } from '../broker/types.ts'
 import { makeDirectories } from '../config/directories.ts'
-import { attach, detach } from '../containers/attach.ts'
+import { attach, detach, prepare } from '../containers/attach.ts'
 import { type Consumer, isThere, keyOf, livingIn, look, watch } from '../containers/consumer.ts'
 import { type IdMaps, idMapsFor } from '../containers/id-maps.ts'
 import { mountAtEnd, mountsOf } from '../containers/mount-view.ts'
@@ -244,6 +244,7 @@ export class ContainerMounts {
   }
 
   async #open(named: Consumer, undo: AsyncDisposableStack): Promise<Connection> {
+    prepare()
     const consumer = await livingIn(named)
     const identity = consumer && look(consumer)
     if (consumer === undefined || identity === undefined)

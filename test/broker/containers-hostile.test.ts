@@ -303,8 +303,8 @@ if (able)
       [[pid, ticks + 1, space], /has ended/],
       [[pid, ticks, Number(space) + 1], /went to another mount namespace/],
     ] as const) {
-      const said = await served.run(helper, ['detach', ...words.map(String), target, '0'])
-      assert.match(said.stderr, why)
+      const order = ['detach', ...words.map(String), target, '0']
+      assert.match((await addon.runAttach(pid, helper, order, -1)).err, why)
     }
     assert.is((await mount({ pid, startTicks: ticks, target })).status, 201)
     await unmount({ pid, target })
