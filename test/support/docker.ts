@@ -12,10 +12,12 @@ import { until } from './serve-world.ts'
 
 export const IMAGE = 'busybox-of-tests'
 const DEADLINE_MS = 60_000
+const STOPPING_MS = 15_000
 
 /** False, with a visible word, where there is none; a failure where containers are required. */
 export async function canRunDocker(what: string): Promise<boolean> {
-  return await canRunEngine(what, ['/usr/sbin/dockerd', '/usr/sbin/runc'], 'docker.io')
+  const programs = ['/usr/sbin/dockerd', '/usr/sbin/runc']
+  return await canRunEngine(what, programs, 'docker.io', () => Docker.create())
 }
 
 export class Docker {
@@ -72,7 +74,9 @@ export class Docker {
     const daemon = this.#daemon
     if (daemon === undefined) return
     daemon.kill(signal)
+    const late = setTimeout(() => daemon.kill('SIGKILL'), STOPPING_MS)
     await exit(daemon)
+    clearTimeout(late)
     this.#daemon = undefined
   }
 

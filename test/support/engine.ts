@@ -4,32 +4,56 @@ import { access, chmod, constants, cp, mkdir, symlink } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { readMountTable } from '../../src/file-server/mount-table.ts'
-import { canMount } from './cli.ts'
+import { canMount, type Finished } from './cli.ts'
 
 const exec = promisify(execFile)
 
 const BUSYBOX = '/bin/busybox'
 
-/** False, with a visible word, where one of `programs` is missing; a failure where containers are required. */
+interface Trial {
+  run(options: readonly string[], script: string): Promise<Finished>
+  close(): Promise<void>
+}
+
+/**
+ * False, with a visible word, where one of `programs` is missing or no container runs with `create`, as within some
+ * containers; a failure where containers are required.
+ */
 export async function canRunEngine(
   what: string,
   programs: readonly string[],
   packages: string,
+  create: () => Promise<Trial>,
 ): Promise<boolean> {
   if (!(await canMount(what))) return false
-  const found = await Promise.all(
-    [...programs, BUSYBOX].map((file) =>
-      access(file, constants.X_OK).then(
-        () => true,
-        () => false,
-      ),
-    ),
-  )
-  if (found.every(Boolean)) return true
-  const why = `${what} need ${packages} and busybox-static`
+  const why = (await missing(programs))
+    ? `${what} need ${packages} and busybox-static`
+    : await faultOf(create).then((fault) => fault && `${what}: no container runs here: ${fault}`)
+  if (why === undefined) return true
   if (process.env['REQUIRE_CONTAINERS'] === '1') throw new Error(why)
   console.log(`SKIP ${why}`)
   return false
+}
+
+async function missing(programs: readonly string[]): Promise<boolean> {
+  const found = await Promise.allSettled(
+    [...programs, BUSYBOX].map((file) => access(file, constants.X_OK)),
+  )
+  return found.some(({ status }) => status === 'rejected')
+}
+
+async function faultOf(create: () => Promise<Trial>): Promise<string | undefined> {
+  try {
+    const trial = await create()
+    try {
+      const { stdout, stderr } = await trial.run([], 'echo it runs')
+      return stdout === 'it runs\n' ? undefined : stderr || 'it said nothing'
+    } finally {
+      await trial.close()
+    }
+  } catch (error) {
+    return String(error)
+  }
 }
 
 /** Makes `rootfs` and, beside it, an archive of it, whose path is what it resolves with. */

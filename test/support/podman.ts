@@ -20,7 +20,7 @@ const LIMITS = 'default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]'
 
 /** False, with a visible word, where there is none; a failure where containers are required. */
 export async function canRunContainers(what: string): Promise<boolean> {
-  return await canRunEngine(what, ['/usr/bin/podman'], 'podman, crun')
+  return await canRunEngine(what, ['/usr/bin/podman'], 'podman, crun', () => Podman.create())
 }
 
 /** A container tool where it finds one version of control groups. */
