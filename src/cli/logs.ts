@@ -1,7 +1,7 @@
 /** `insitu logs`: what a program wrote to its console. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { locate } from './locate.ts'
+import { locateDirectory } from './locate.ts'
 import { example } from './options.ts'
 import { noProgram, readControl, readStatus } from './program-files.ts'
 
@@ -15,7 +15,7 @@ export function addLogs(program: Command): void {
     .option('-f, --follow', 'go on as more comes, also from later runs, until interrupted')
     .addHelpText('after', example('$ insitu logs -f /mnt/logs'))
     .action(async (place: string, options: { readonly follow?: true }) => {
-      const { directory } = await locate(place)
+      const directory = await locateDirectory(place)
       const log = await readControl(directory, '.log')
       if (log === undefined) throw noProgram(directory)
       process.stdout.write(log)

@@ -6,7 +6,7 @@ import { formatSize } from '../config/units.ts'
 import { ask, askJson } from '../daemon/control-client.ts'
 import type { ProgramImport } from '../daemon/control-types.ts'
 import { CliError, EXIT } from './exit.ts'
-import { locate, runningMounts, type Located } from './locate.ts'
+import { locate, locateDirectory, runningMounts, type Located } from './locate.ts'
 import { example } from './options.ts'
 import { noProgram, readStatus, writeControl } from './program-files.ts'
 import { table } from './terminal.ts'
@@ -173,7 +173,7 @@ async function readArchive(archive: string): Promise<string> {
 }
 
 async function cancel(place: string): Promise<void> {
-  const { directory } = await locate(place)
+  const directory = await locateDirectory(place)
   if ((await readStatus(directory)) === undefined) throw noProgram(directory)
   await writeControl(directory, 'cancel')
 }

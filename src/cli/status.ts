@@ -10,7 +10,8 @@ import { askJson } from '../daemon/control-client.ts'
 import type { MountReport } from '../daemon/control-types.ts'
 import type { MountRecord } from '../daemon/registry.ts'
 import { readServeRecord } from '../daemon/serve-record.ts'
-import { locate, runningMounts, type Located } from './locate.ts'
+import { CliError } from './exit.ts'
+import { locate, locateDirectory, runningMounts, type Located } from './locate.ts'
 import { example } from './options.ts'
 import { readStatus } from './program-files.ts'
 import { describeRun, table } from './terminal.ts'
@@ -101,16 +102,23 @@ async function reportOf(mount: MountRecord): Promise<MountRecord | MountReport> 
 }
 
 async function onePlace(place: string): Promise<Render> {
-  const located = await locate(place)
+  const directory = await locateDirectory(place)
   return async (options) => {
-    const status = await readStatus(located.directory)
-    if (status !== undefined) return renderProgram(located, status, options)
-    return await renderMount(located, options)
+    const status = await readStatus(directory)
+    if (status !== undefined) return renderProgram(directory, status, options)
+    const located = await locate(place).catch((error: unknown) => {
+      if (!(error instanceof CliError)) throw error
+      return undefined // a tenant's mount
+    })
+    if (located !== undefined) return await renderMount(located, options)
+    return options.json
+      ? toJson({ directory, program: null }, options.watch)
+      : `directory  ${directory}\nstate      no program is attached\n`
   }
 }
 
 function renderProgram(
-  { directory }: Located,
+  directory: string,
   status: ProgramStatus,
   { json, watch }: StatusOptions,
 ): string {

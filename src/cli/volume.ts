@@ -316,7 +316,7 @@ function addDrain(volume: Command): void {
     .argument('<volume>')
     .option('--force', 'take away all')
     .option('--end', 'give it again')
-    .option('--timeout <duration>', 'how long to wait for the rest (default: no time)', duration, 0)
+    .option('--timeout <duration>', 'how long to wait for the rest', duration, 0)
     .option('--json', 'as JSON')
     .action(async (name: string, flags: Common & { force?: true; end?: true; timeout: number }) =>
       asking(async () => {
@@ -331,7 +331,10 @@ function addDrain(volume: Command): void {
           await sleep(500)
           ;({ left } = await drain())
         }
-        show(left, flags.json, () => left.map((each) => `in use: ${describe(each)}\n`).join(''))
+        const done = `${name} is ${flags.end ? 'given again' : 'drained'}\n`
+        show(left, flags.json, () =>
+          left.length === 0 ? done : left.map((each) => `in use: ${describe(each)}\n`).join(''),
+        )
         if (left.length === 0) return
         const grants = left.length === 1 ? 'one grant is' : `${left.length} grants are`
         const how = 'wait with --timeout, or take them away with --force'

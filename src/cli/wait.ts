@@ -4,7 +4,7 @@ import path from 'node:path'
 import type { Command } from 'commander'
 import type { ProgramStatus } from '../compute/types.ts'
 import { CliError, EXIT, oneLine } from './exit.ts'
-import { locate } from './locate.ts'
+import { locateDirectory } from './locate.ts'
 import { duration, example } from './options.ts'
 import { exitCodeOf, noProgram, readControl, readStatus } from './program-files.ts'
 import { describeError, describeRun, showProgress } from './terminal.ts'
@@ -26,7 +26,7 @@ export function addWait(program: Command): void {
 }
 
 async function wait(place: string, options: WaitOptions): Promise<void> {
-  const { directory } = await locate(place)
+  const directory = await locateDirectory(place)
   if ((await readStatus(directory)) === undefined) throw noProgram(directory)
   const stopProgress = showProgress(async () => {
     const status = await readStatus(directory)

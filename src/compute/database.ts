@@ -1,6 +1,6 @@
 /**
- * The programs of one volume and their last runs, in one SQLite file. It is opened for one process
- * alone: two engines over one state directory would remove each other's results.
+ * The programs of one volume and their last runs, in one SQLite file. Who opens it holds the lock of its state
+ * directory (two engines over one would remove each other's results); others may read it, as for a backup.
  *
  * Commits are in the write-ahead log when a call returns, so they survive the end of this process;
  * after a loss of power the last ones may be missing, never half there.
@@ -78,6 +78,8 @@ const LEFT_OUT = Buffer.from('[the log made room for those of other programs; ru
 
 type Bounds = Pick<ComputeLimits, 'sourcesBytes' | 'logsBytes'>
 
+/** Who reads holds up nobody but at the start, after a crash. */
+const BUSY_TIMEOUT_MS = 250
 const SQLITE_BUSY = 5
 const SQLITE_FULL = 13
 
@@ -101,12 +103,11 @@ export class Database {
     this.#onError = onError
     this.#bounds = bounds
     this.#logs = new StoredBytes(bounds.logsBytes, (key) => this.#leaveOut(key))
-    this.#db = guarded(file, () => new DatabaseSync(file, { timeout: 0 }))
+    this.#db = guarded(file, () => new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS }))
     try {
       guarded(file, () => {
         this.#db.exec(
-          `PRAGMA locking_mode = EXCLUSIVE;
-           PRAGMA journal_mode = WAL;
+          `PRAGMA journal_mode = WAL;
            PRAGMA synchronous = NORMAL;
            PRAGMA journal_size_limit = 8388608;
            CREATE TABLE IF NOT EXISTS migrations (
@@ -386,7 +387,7 @@ function guarded<T>(file: string, work: () => T): T {
     if (errcode === SQLITE_BUSY)
       throw new VfsError(
         'EBUSY',
-        `${file} is in use by another insitu; end it, or choose another --state`,
+        `${file} is in use by another process; end it, or choose another --state`,
         { cause: error },
       )
     if (errcode === SQLITE_FULL)

@@ -1,7 +1,7 @@
 import * as fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import { backup, DatabaseSync } from 'node:sqlite'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { onSmallDisk } from '../support/small-disk.ts'
@@ -104,12 +104,22 @@ test('a directory that is gone is marked once, and found again', () =>
     database.close()
   }))
 
-test('a second engine over the same state is refused', () =>
-  inScratch((open) => {
-    const first = open()
-    assert.throws(open, (error: NodeJS.ErrnoException) => error.code === 'EBUSY')
-    first.close()
-    open().close()
+test('what is in use can be backed up, and goes on meanwhile', () =>
+  inScratch(async (open, file) => {
+    const database = open()
+    database.attach(PROGRAM, Buffer.from('abc'))
+    const reader = new DatabaseSync(file, { readOnly: true })
+    reader.exec('BEGIN')
+    reader.prepare('SELECT count(*) FROM programs').get()
+    database.attach({ ...PROGRAM, key: 'other' }, Buffer.from('def'))
+    reader.exec('COMMIT')
+    await backup(reader, `${file}.backup`)
+    reader.close()
+    database.close()
+    const copy = new Database(`${file}.backup`, assert.unreachable)
+    assert.is(Buffer.from(copy.source('other') ?? []).toString(), 'def')
+    assert.is(copy.programs().length, 2)
+    copy.close()
   }))
 
 test('state of a newer insitu is refused, other files are named', () =>

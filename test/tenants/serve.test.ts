@@ -73,6 +73,25 @@ if (await canMount('tests of serve')) {
     const second = await world.insitu(['serve', '--config', world.file])
     assert.is(second.code, 1)
     assert.ok(second.stderr.includes('in use by another insitu'), second.stderr)
+    // A tenant's part of it neither.
+    const [from, to] = [await world.directory('from'), await world.directory('to')]
+    const compute = path.join(world.state, 'tenants/acme/compute')
+    const mount = await world.insitu(['mount', from, to, '--state', compute])
+    assert.is(mount.code, 1)
+    assert.ok(mount.stderr.includes('in use by another insitu'), mount.stderr)
+  })
+
+  test('commands that look at files look at them in a tenant’s mount too', async ({ world }) => {
+    await world.configure(TWO)
+    const served = await world.serve()
+    const home = world.home('acme')
+    const status = await world.insitu(['status', home])
+    assert.equal([status.code, status.stdout.includes('no program is attached')], [0, true])
+    const listed = await world.insitu(['program', 'list', home])
+    assert.equal([listed.code, listed.stderr.includes('mount of a tenant')], [1, true])
+    await world.kill(served, 'SIGKILL')
+    const dead = await world.insitu(['status', home])
+    assert.ok(dead.stderr.includes('whose daemon is gone'), dead.stderr)
   })
 
   test('SIGHUP makes the difference and nothing else', async ({ world }) => {
