@@ -4,7 +4,7 @@
  * The lock is SQLite's on an empty database, so that the kernel gives it up however the process ends
  * and no stale lock file has to be judged.
  */
-import { constants } from 'node:fs'
+import { constants, existsSync, realpathSync } from 'node:fs'
 import { lstat, mkdir, open } from 'node:fs/promises'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -36,8 +36,14 @@ export async function prepareState(directory: string): Promise<void> {
   }
 }
 
-/** Returns the function that unlocks. */
+/** Returns the function that unlocks. A tenant's part of a state is locked with the whole: a lock for each would
+ * take memory for each. */
 export function lockState(directory: string): () => void {
+  const own = realpathSync(directory)
+  const whole = path.resolve(own, '../../..')
+  const isTenants = path.relative(whole, own).startsWith('tenants/')
+  if (isTenants && existsSync(path.join(whole, 'broker.db')))
+    throw new StateInUse(`the state directory ${directory} is in use by another insitu, "serve"`)
   const database = new DatabaseSync(path.join(directory, 'lock'), { timeout: 0 })
   try {
     database.exec('PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE')

@@ -23,7 +23,7 @@ import { orUndo } from './assembly.ts'
 import { ContainerMounts } from './container-mounts.ts'
 import type { TenantPlaces } from './places.ts'
 import { serveVolume } from './served-volume.ts'
-import { lockState, prepareState } from './state-lock.ts'
+import { prepareState } from './state-lock.ts'
 
 export interface TenantServerOptions {
   readonly tenant: Tenant
@@ -62,7 +62,6 @@ async function start(
 ): Promise<TenantServer> {
   const { tenant, places, sandbox, limits, bounds, threads, log } = options
   await makePlaces(tenant, places)
-  undo.defer(lockState(places.compute))
   let stopping = false
   const common = {
     allowOther: true,
