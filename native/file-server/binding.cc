@@ -208,9 +208,11 @@ Napi::Value unmount_detached_binding(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), unmount_detached(path));
 }
 
-// (mountPoint: string) => descriptor, or -errno.
+// (mountPoint: string, deviceMinor: number) => descriptor, or -errno.
 Napi::Value clone_mounted_binding(const Napi::CallbackInfo& info) {
-  UniqueFd clone = clone_mounted(info[0].As<Napi::String>().Utf8Value());
+  const uint32_t minor = info[1].As<Napi::Number>().Uint32Value();
+  UniqueFd clone =
+      clone_mounted(info[0].As<Napi::String>().Utf8Value(), "0:" + std::to_string(minor));
   return Napi::Number::New(info.Env(), clone ? clone.release() : -errno);
 }
 

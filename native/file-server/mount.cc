@@ -251,8 +251,8 @@ int unmount_detached(const std::string& mount_point, const std::string& device) 
   return run_fusermount({"-u", "-z", "-q", "--", mount_point}, -1);
 }
 
-UniqueFd clone_mounted(const std::string& mount_point) {
-  const UniqueFd root = open_mounted(mount_point, {});
+UniqueFd clone_mounted(const std::string& mount_point, const std::string& device) {
+  const UniqueFd root = open_mounted(mount_point, device);
   if (!root) return {};
   UniqueFd clone(static_cast<int>(::syscall(SYS_open_tree, root.get(), "",
                                             AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));

@@ -42,9 +42,9 @@ UniqueFd open_mounted(const std::string& mount_point, const std::string& device)
 // Detaches that mount at once, open files or not. Returns 0 or an errno.
 int unmount_detached(const std::string& mount_point, const std::string& device = {});
 
-// Another mount of the same filesystem as the insitu mount that stands there, attached nowhere. As long as it is
-// there no other filesystem is given the device's number. Asks nothing of its server; errno is set when it fails.
-UniqueFd clone_mounted(const std::string& mount_point);
+// Another mount of the same filesystem as that mount, attached nowhere. As long as it is there no other filesystem
+// is given the device's number. Asks nothing of its server; errno is set when it fails.
+UniqueFd clone_mounted(const std::string& mount_point, const std::string& device);
 
 // Puts it at `place`, which holds no links. Returns 0 or an errno.
 int attach_clone(int clone, const std::string& place);

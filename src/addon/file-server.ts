@@ -17,8 +17,8 @@ export interface FileServerAddon {
   ) => NativeFileServer
   /** Detaches at once, open files or not; 0 or an errno. */
   unmountDetached(mountPoint: string): number
-  /** Descriptor of another mount of what is mounted there, attached nowhere; or -errno. */
-  cloneMounted(mountPoint: string): number
+  /** Descriptor of another mount of what is mounted there from 0:`deviceMinor`, attached nowhere; or -errno. */
+  cloneMounted(mountPoint: string, deviceMinor: number): number
   /** Puts such a one at a place; 0 or an errno. */
   attachClone(clone: number, place: string): number
 }

@@ -35,9 +35,9 @@ export interface MountClone {
   close(): void
 }
 
-/** Of the mount at `mountPoint`, without a word to its server; VfsError. */
-export function cloneMounted(mountPoint: string): MountClone {
-  const clone = addon.cloneMounted(mountPoint)
+/** Of the mount of 0:`deviceMinor` at `mountPoint`, without a word to its server; VfsError. */
+export function cloneMounted(mountPoint: string, deviceMinor: number): MountClone {
+  const clone = addon.cloneMounted(mountPoint, deviceMinor)
   if (clone < 0) throw notDone(-clone, `${mountPoint} cannot be held`)
   return {
     attach(place) {

@@ -25,6 +25,7 @@ import { errnoOf, VfsError } from '../errors.ts'
 import type { FileServer, GraftStatistics } from '../file-server/types.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { orUndo } from './assembly.ts'
+import { MountMarks } from './mount-marks.ts'
 
 export interface ContainerMountsOptions {
   /** Of the tenant's state: a folder a container. */
@@ -61,6 +62,7 @@ interface Connection {
   /** What it serves: an empty directory but for the points of its grafts. */
   readonly backing: string
   readonly injected: Set<Injected>
+  readonly marks: MountMarks
   ended: boolean
   unwatch: () => void
   close(): Promise<void>
@@ -118,6 +120,9 @@ export class ContainerMounts {
       const tree = { root, name, readOnly, ids }
       const mount = await byWayOf(connection, (living) => attach(living, target, tree))
       if (connection.ended) throw new VfsError('ESRCH', 'the container ended meanwhile')
+      const left = connection.marks.takeLeft(target)
+      if (left !== undefined) await this.#takeOut(connection, target, left)
+      connection.marks.note(target, mount)
       const entry = { id, connection, graft, name, target, onChange, mount }
       injected.add(entry)
       this.#injected.set(id, entry)
@@ -255,9 +260,12 @@ export class ContainerMounts {
     const folder = path.join(this.#options.directory, keyOf(consumer))
     const backing = path.join(folder, 'root')
     const stateDirectory = path.join(folder, 'compute')
+    const marks = new MountMarks(path.join(folder, 'mounts'), this.#options.log)
     await makeDirectories(this.#options.directory, 0o700)
     for (const each of [folder, stateDirectory, backing])
       await mkdir(each, { mode: each === backing ? 0o755 : 0o700 }).catch(ignoreExisting)
+    await marks.open()
+    undo.defer(() => marks.close())
     const server = await this.#options.serve(
       { backing, stateDirectory, ids, hideDevices: ownRoot },
       (reason) => this.#lost(connection, reason),
@@ -269,6 +277,7 @@ export class ContainerMounts {
       server,
       backing,
       injected: new Set(),
+      marks,
       ended: false,
       unwatch: () => undefined,
       close: async () => {
@@ -335,6 +344,11 @@ export class ContainerMounts {
       if (connection.injected.size === 0) this.#end(connection)
       return
     }
+    await this.#takeOut(connection, target, mount)
+    connection.marks.strike(target)
+  }
+
+  async #takeOut(connection: Connection, target: string, mount: string): Promise<void> {
     const leaving = byWayOf(connection, (living) => detach(living, target, mount))
     await leaving.catch((error: unknown) => {
       if (errnoOf(error) === 'ESRCH') return

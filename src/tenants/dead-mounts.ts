@@ -78,7 +78,7 @@ export class MountRecords {
   hold(name: string, { mountPoint, deviceMinor }: Held, log: Logger): () => void {
     let clone: MountClone
     try {
-      clone = cloneMounted(mountPoint)
+      clone = cloneMounted(mountPoint, deviceMinor)
     } catch (error) {
       log.warn({ err: error }, UNKNOWN)
       return () => undefined

@@ -75,6 +75,27 @@ if (able)
     await until(async () => (await readdir(folder)).length === 0)
   })
 
+if (able)
+  test('one that was moved in there comes back where it was put, and leaves nothing dead', async () => {
+    const inside = await served.directory('moved')
+    await using shell = ConsumerShell.in(PRIVATE)
+    const place = `--tenant acme --pid ${await shell.pid()} --target ${inside}/volume`
+    await shell.ask(`mount -t tmpfs own ${inside}`)
+    await done(`volume mount data ${place}`)
+    const moving = `mkdir ${inside}/moved; mount --move ${inside}/volume ${inside}/moved`
+    assert.is(await shell.ask(`${moving}; ls ${inside}/moved/file1`), `${inside}/moved/file1`)
+    await served.kill(daemon, 'SIGKILL')
+    assert.match(await shell.ask(`ls ${inside}/moved`), /not connected/)
+    daemon = await served.serve()
+    assert.is(await shell.ask(`ls ${inside}/volume/file1`), `${inside}/volume/file1`)
+    assert.is(await shell.ask(`ls ${inside}/moved; grep -c ${inside}/ /proc/self/mounts`), '1')
+    await done(`volume unmount ${place}`)
+    const folder = path.join(served.state, 'tenants/acme/containers')
+    const marks = async (): Promise<string[]> =>
+      (await readdir(folder, { recursive: true })).filter((each) => /mounts\/./.test(each))
+    await until(async () => (await marks()).length === 0)
+  })
+
 for (const [how, signal] of able
   ? ([
       ['crash', 'SIGKILL'],
