@@ -5,12 +5,13 @@
  * Commits are in the write-ahead log when a call returns, so they survive the end of this process;
  * after a loss of power the last ones may be missing, never half there.
  */
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { DirectoryKey, Principal } from '../file-server/types.ts'
 import type { GuestError, Usage } from '../sandbox/types.ts'
 import { DEFAULT_COMPUTE_LIMITS, type ComputeLimits } from '../config/limits.ts'
 import { VfsError } from '../errors.ts'
 import type { RunFailure } from './run-error.ts'
+import { guarded, openStateFile } from './state-file.ts'
 import { StoredBytes } from './stored-bytes.ts'
 
 export interface ProgramRecord {
@@ -78,11 +79,6 @@ const LEFT_OUT = Buffer.from('[the log made room for those of other programs; ru
 
 type Bounds = Pick<ComputeLimits, 'sourcesBytes' | 'logsBytes'>
 
-/** Who reads holds up nobody but at the start, after a crash. */
-const BUSY_TIMEOUT_MS = 250
-const SQLITE_BUSY = 5
-const SQLITE_FULL = 13
-
 export class Database {
   readonly #db: DatabaseSync
   readonly #onError: (error: Error) => void
@@ -103,17 +99,9 @@ export class Database {
     this.#onError = onError
     this.#bounds = bounds
     this.#logs = new StoredBytes(bounds.logsBytes, (key) => this.#leaveOut(key))
-    this.#db = guarded(file, () => new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS }))
+    this.#db = guarded(file, () => openStateFile(file))
     try {
       guarded(file, () => {
-        this.#db.exec(
-          `PRAGMA journal_mode = WAL;
-           PRAGMA synchronous = NORMAL;
-           PRAGMA journal_size_limit = 8388608;
-           CREATE TABLE IF NOT EXISTS migrations (
-             version INTEGER PRIMARY KEY, applied_at_ms INTEGER NOT NULL
-           ) STRICT;`,
-        )
         this.#migrate()
         this.#count()
       })
@@ -374,26 +362,5 @@ export class Database {
         throw error
       }
     })
-  }
-}
-
-/** SQLite's errors as what a caller can act on. */
-function guarded<T>(file: string, work: () => T): T {
-  try {
-    return work()
-  } catch (error) {
-    if (error instanceof VfsError) throw error
-    const { errcode, message } = error as { errcode?: number; message: string }
-    if (errcode === SQLITE_BUSY)
-      throw new VfsError(
-        'EBUSY',
-        `${file} is in use by another process; end it, or choose another --state`,
-        { cause: error },
-      )
-    if (errcode === SQLITE_FULL)
-      throw new VfsError('ENOSPC', `there is no space left for ${file}; free some`, {
-        cause: error,
-      })
-    throw new VfsError('EIO', `cannot use ${file}: ${message}`, { cause: error })
   }
 }

@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
 import * as fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
@@ -120,6 +122,24 @@ test('what is in use can be backed up, and goes on meanwhile', () =>
     assert.is(Buffer.from(copy.source('other') ?? []).toString(), 'def')
     assert.is(copy.programs().length, 2)
     copy.close()
+  }))
+
+test('where memory cannot be shared it is used alone', () =>
+  inScratch((_, file) => {
+    const [folder, without] = [`${file}.d`, `${file}.mount`]
+    for (const each of [folder, without]) mkdirSync(each)
+    const mounted = spawnSync('bindfs', ['-o', 'direct_io', folder, without])
+    if (mounted.status !== 0) return console.log('SKIP a state without shared memory: no bindfs')
+    try {
+      for (const expected of [1, 2]) {
+        const database = new Database(`${without}/programs.db`, assert.unreachable)
+        database.attach({ ...PROGRAM, key: String(expected) }, Buffer.from('abc'))
+        assert.is(database.programs().length, expected)
+        database.close()
+      }
+    } finally {
+      spawnSync('umount', ['-l', without])
+    }
   }))
 
 test('state of a newer insitu is refused, other files are named', () =>
