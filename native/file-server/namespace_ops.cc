@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <climits>
+#include <optional>
 
 #include "attributes.h"
 #include "credentials.h"
@@ -56,9 +57,11 @@ void remove(Session& session, Request& request, int flags) {
   const bool is_rmdir = flags & AT_REMOVEDIR;
   InodePtr child = is_rmdir && layer ? known_child(session, *parent, directory->get(), name.data())
                                      : hold_child(session, *parent, directory->get(), name.data());
-  const CountedRemoval counted(parent->tree(), directory->get(), name.data());
+  std::optional<CountedRemoval> counted;
+  counted.emplace(parent->tree(), directory->get(), name.data());
   if (::unlinkat(directory->get(), name.data(), flags) < 0)
     return void(request.reply_error(errno));
+  counted.reset();
   // Before the reply: who is told that it is gone finds it gone everywhere.
   if (is_rmdir && layer && child && child->tree().is_volume())
     layer->directory_removed(*child);
@@ -86,7 +89,8 @@ void rename_to(Session& session, Request& request, uint64_t new_node, size_t nam
   } else if (replaces) {
     replaced = hold_child(session, *to, to_directory->get(), new_name.data());
   }
-  const CountedRemoval counted(to->tree(), to_directory->get(), new_name.data());
+  std::optional<CountedRemoval> counted;
+  counted.emplace(to->tree(), to_directory->get(), new_name.data());
   const bool by_path = from->filesystem().reach() == Filesystem::Reach::paths;
   const InodePtr moving =
       by_path ? known_child(session, *from, from_directory->get(), old_name.data()) : nullptr;
@@ -104,6 +108,7 @@ void rename_to(Session& session, Request& request, uint64_t new_node, size_t nam
                          new_name.data(), flags) < 0) {
     error = errno;
   }
+  counted.reset();
   // ext4 undoes a whiteout that came to nothing, and that moves the directories' times.
   if (error && (flags & RENAME_WHITEOUT))
     for (const auto& directory : {from, to})

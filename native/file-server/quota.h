@@ -26,7 +26,8 @@ class Quota {
 
   // While it lives, changes to what `fd` (O_PATH will do) refers to are counted; its end counts
   // them, and gives back everything if the last name and the last Hold are gone. `fd` must stay
-  // open. Does nothing without a quota.
+  // open. Ended before the reply, so that who gets that finds what was done counted. Does nothing
+  // without a quota.
   class Hold {
    public:
     Hold(Quota* quota, int fd);

@@ -85,6 +85,12 @@ attempt('write', lambda: os.write(os.open('file', os.O_WRONLY | os.O_CREAT), b'x
 attempt('hole', lambda: os.truncate('file', 2 * MIB + 1000))
 attempt('shorter', lambda: os.truncate('file', 0))
 fd = os.open('file', os.O_RDWR)
+def in_a_row():
+    for _ in range(200):
+        os.pwrite(fd, b'x' * 2 * MIB, 0)
+        os.ftruncate(fd, 2 * MIB + 1000)
+        os.ftruncate(fd, 0)
+attempt('in a row', in_a_row)
 attempt('fallocate', lambda: os.posix_fallocate(fd, 0, 2 * MIB + MIB // 2))
 attempt('into it', lambda: os.pwrite(fd, b'x' * MIB, MIB))
 os.rename('before', 'file')
@@ -97,6 +103,7 @@ attempt('linked', lambda: os.unlink('linked'))
       `write ${2 * MIB}
 hole None
 shorter None
+in a row None
 fallocate None
 into it ${MIB}
 linked None

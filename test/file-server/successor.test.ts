@@ -10,14 +10,8 @@ import * as assert from 'uvu/assert'
 const test = suite('successor')
 const native = fileURLToPath(new URL('../../native', import.meta.url))
 
-/** The objects of the addon that need no Node. */
-function objects(): string[] {
-  const gyp = fs.readFileSync(path.join(native, 'binding.gyp'), 'utf8')
-  const [, sources = ''] = /"without_node": \[([^\]]*)\]/.exec(gyp) ?? []
-  return [...sources.matchAll(/"((?:common|file-server)\/\w+)\.cc"/g)].map(([, name]) =>
-    path.join(native, 'build/Release/obj.target/insitu', `${name}.o`),
-  )
-}
+/** What of the addon needs no Node. */
+const library = path.join(native, 'build/Release/obj.target/files.a')
 
 function build(program: string): void {
   const flags = ['-std=c++20', '-Wall', '-Wextra', '-Werror', '-Wno-missing-field-initializers']
@@ -25,7 +19,7 @@ function build(program: string): void {
   const [, kind] = /build-(asan|address|undefined|thread)\//.exec(native) ?? []
   if (kind !== undefined) flags.push(`-fsanitize=${kind === 'asan' ? 'address' : kind}`)
   const main = path.join(native, '../test/file-server/successor/main.cc')
-  execFileSync('g++', [...flags, '-I', native, main, ...objects(), '-pthread', '-o', program], {
+  execFileSync('g++', [...flags, '-I', native, main, library, '-pthread', '-o', program], {
     stdio: ['ignore', 'inherit', 'inherit'],
   })
 }
