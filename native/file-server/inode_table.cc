@@ -127,12 +127,19 @@ FilesystemPtr InodeTable::filesystem_of(const TreePtr& tree, int path,
 InodePtr InodeTable::remember(UniqueFd path, const FileStat& attributes, const Inode& parent,
                               std::string_view name) {
   std::vector<Descriptor> closing;  // after the locks are free
+  // Beyond the bound each new descriptor takes the place of another, and soon gives up its own: what
+  // the inode is found by then is asked for while no lock is held.
+  FileIdentity handle;
+  if (evicts_ && attributes.st_dev == parent.dev() &&
+      parent.filesystem().reach() == Filesystem::Reach::handles)
+    handle = FileIdentity::of(path.get());
   const std::unique_lock lock(mutex_);
   const FilesystemPtr filesystem =
       attributes.st_dev == parent.dev()
           ? parent.filesystem_
           : filesystem_of(parent.filesystem_->tree, path.get(), attributes);
-  InodePtr inode = remember_locked(std::move(path), attributes, filesystem, closing);
+  InodePtr inode =
+      remember_locked(std::move(path), std::move(handle), attributes, filesystem, closing);
   if (filesystem->reach() == Filesystem::Reach::paths && !name.empty())
     set_place(*inode, parent.node(), name);
   return inode;
@@ -142,7 +149,7 @@ InodePtr InodeTable::remember(UniqueFd path, const FileStat& attributes,
                               const FilesystemPtr& filesystem) {
   std::vector<Descriptor> closing;
   const std::unique_lock lock(mutex_);
-  return remember_locked(std::move(path), attributes, filesystem, closing);
+  return remember_locked(std::move(path), {}, attributes, filesystem, closing);
 }
 
 // Called with mutex_ held.
@@ -153,12 +160,12 @@ void InodeTable::add(const InodePtr& inode) {
   ++tree.nodes;
 }
 
-InodePtr InodeTable::remember_locked(UniqueFd path, const FileStat& attributes,
-                                     const FilesystemPtr& filesystem,
+InodePtr InodeTable::remember_locked(UniqueFd path, FileIdentity handle,
+                                     const FileStat& attributes, const FilesystemPtr& filesystem,
                                      std::vector<Descriptor>& closing) {
   auto& inode = by_identity_[{filesystem.get(), attributes.st_ino}];
   // Without a descriptor that holds it, an inode may be gone and its number used again.
-  if (inode && !is_same(*inode, path.get())) inode = nullptr;
+  if (inode && !is_same(*inode, path.get(), handle)) inode = nullptr;
   if (inode) {
     ++inode->lookups_;
     const std::lock_guard descriptors_lock(descriptors_mutex_);
@@ -172,6 +179,7 @@ InodePtr InodeTable::remember_locked(UniqueFd path, const FileStat& attributes,
   const std::lock_guard descriptors_lock(descriptors_mutex_);
   // Without a name nothing opens it again.
   inode->pinned_ = attributes.st_nlink == 0;
+  inode->identity_ = std::move(handle);
   learn_birth(*inode, attributes);
   adopt(*inode, inode->path_, closing);
   return inode;
@@ -289,10 +297,11 @@ void InodeTable::adopt(const Inode& inode, Descriptor path, std::vector<Descript
   }
 }
 
-bool InodeTable::is_same(const Inode& inode, int path) {
+bool InodeTable::is_same(const Inode& inode, int path, const FileIdentity& handle) {
   const std::lock_guard lock(descriptors_mutex_);
   if (inode.path_) return true;
-  if (!inode.identity_.empty()) return inode.identity_ == FileIdentity::of(path);
+  if (!inode.identity_.empty())
+    return inode.identity_ == (handle.empty() ? FileIdentity::of(path) : handle);
   Attributes now;
   return inode.place_ && read_attributes(path, now) == 0 && now.birth_ns == inode.place_->birth_ns;
 }

@@ -88,7 +88,7 @@ class Inode {
 
   // Guarded by the table's `descriptors_mutex_`.
   mutable Descriptor path_;
-  mutable FileIdentity identity_;  // set once path_ was given up
+  mutable FileIdentity identity_;  // set once path_ was given up, or before
   mutable std::unique_ptr<Place> place_;
   mutable std::list<const Inode*>::iterator recent_;
   mutable bool pinned_ = false;
@@ -174,14 +174,15 @@ class InodeTable {
 
   FilesystemPtr filesystem_of(const TreePtr& tree, int path, const struct stat& attributes);
   void add(const InodePtr& inode);
-  InodePtr remember_locked(UniqueFd path, const FileStat& attributes,
+  // `handle` may be empty: it is asked for when it is needed.
+  InodePtr remember_locked(UniqueFd path, FileIdentity handle, const FileStat& attributes,
                            const FilesystemPtr& filesystem, std::vector<Descriptor>& closing);
   static void learn_birth(const Inode& inode, const FileStat& attributes);
   Descriptor descriptor_of(const Inode& inode);
   Descriptor reached_by_path(const Inode& inode);
   void adopt(const Inode& inode, Descriptor path, std::vector<Descriptor>& closing);
   bool give_up(const Inode& inode);
-  bool is_same(const Inode& inode, int path);
+  bool is_same(const Inode& inode, int path, const FileIdentity& handle);
   void set_place(const Inode& inode, uint64_t parent, std::string_view name);
   void drop(const Inode& inode);
 

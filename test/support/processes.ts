@@ -6,7 +6,9 @@ export function holdsInput(
   pid: number,
   file: { readonly ino: number; readonly dev: number },
 ): boolean {
-  return childrenOf(pid).some((child) => opens(child, file) || holdsInput(child, file))
+  return childrenOf(pid).some(
+    (child) => (!isForked(child, pid) && opens(child, file)) || holdsInput(child, file),
+  )
 }
 
 function childrenOf(pid: number): number[] {
@@ -18,6 +20,16 @@ function childrenOf(pid: number): number[] {
       .map(Number)
   } catch {
     return [] // it ended meanwhile
+  }
+}
+
+/** Between its fork and its exec a child has all that its parent has open. */
+function isForked(child: number, parent: number): boolean {
+  const command = (pid: number): string => fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1')
+  try {
+    return command(child) === command(parent)
+  } catch {
+    return true // it ended meanwhile
   }
 }
 
