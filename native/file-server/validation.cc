@@ -250,8 +250,8 @@ uint32_t InputSession::readable_mode(uint32_t gid) {
   }
   if (allowed == 0) ways.clear();
   std::ranges::sort(ways, {}, &Way::path);
-  const auto [twice, end] = std::ranges::unique(ways, {}, &Way::path);
-  ways.erase(twice, end);
+  const auto same = [](const Way& one, const Way& other) { return one.path == other.path; };
+  ways.erase(std::unique(ways.begin(), ways.end(), same), ways.end());
   const std::lock_guard lock(mutex_);
   ways_ = std::move(ways);
   return allowed;
