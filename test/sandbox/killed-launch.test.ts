@@ -67,6 +67,9 @@ for (const stopped of [false, true])
       daemon.kill('SIGKILL')
       await once(daemon, 'exit')
     }
+    // Hit between its fork and what it does first, a watcher is there until somebody continues it.
+    if (stopped && (await stillLeft()).length === 1)
+      spawnSync('kill', ['-s', 'CONT', ...left().map(String)])
     await assertNothingLeft()
   })
 
@@ -76,9 +79,13 @@ test('nothing begins for a daemon that is dead already', () => {
   assert.is(late.status, 124)
 })
 
-async function assertNothingLeft(): Promise<void> {
+async function stillLeft(): Promise<number[]> {
   for (let tries = 0; left().length > 0 && tries < 100; tries += 1) await sleep(20)
-  const pids = left()
+  return left()
+}
+
+async function assertNothingLeft(): Promise<void> {
+  const pids = await stillLeft()
   for (const pid of pids) process.kill(pid, 'SIGKILL')
   assert.equal(pids, [])
 }
