@@ -82,6 +82,8 @@ uint64_t at_most(int source, uint64_t offset, uint64_t length) {
 void open(Session& session, Request& request) {
   const InodePtr inode = session.inodes().find(request.node());
   if (!inode) return void(request.reply_error(ESTALE));
+  // The kernel opens others itself; here a pipe would block, and a device do what it does.
+  if (inode->type() != S_IFREG) return void(request.reply_error(EINVAL));
   const Descriptor path = inode->descriptor();
   if (!path) return void(request.reply_error(errno));
   const auto* in = request.arg<fuse_open_in>();

@@ -171,8 +171,9 @@ void VirtualFiles::read(Request& request) {
   call->offset = in->offset;
   call->size = std::min<size_t>(in->size, kMaxTransferBytes);
   call->flag = (in->flags & O_NONBLOCK) != 0;
+  const size_t most = call->size;
   upcalls_.forward(request, std::move(call),
-                   [most = call->size](Request& waiting, const UpcallReply& reply) {
+                   [most](Request& waiting, const UpcallReply& reply) {
                      return waiting.reply(reply.data.first(std::min(most, reply.data.size()))) == 0;
                    });
 }

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -113,12 +114,18 @@ class Kernel {
   }
 
   void wait(const fuse_in_header& request, uint64_t held) {
-    for (;;) {
+    constexpr int kSliceMs = 5;
+    for (int patience = 5'000 / kSliceMs;;) {
       pollfd ready{socket_.get(), POLLIN, 0};
-      // What waits for a program may be held.
-      const int count = ::poll(&ready, 1, answers_held() > held ? 0 : 5'000);
-      if (count == 0 && answers_held() > held) return;
-      if (count <= 0) fail("a request was not answered");
+      const int count = ::poll(&ready, 1, kSliceMs);
+      if (count < 0 && errno != EINTR) fail("poll");
+      if (count <= 0) {
+        // What waits for a program may be held.
+        if (answers_held() > held) return;
+        if (--patience > 0) continue;
+        std::fprintf(stderr, "fuzz: opcode %u\n", request.opcode);
+        fail("a request was not answered");
+      }
       const ssize_t size = ::read(socket_.get(), buffer_.data(), buffer_.size());
       fuse_out_header header;
       if (size < static_cast<ssize_t>(sizeof header)) fail("a short reply");
@@ -232,7 +239,10 @@ void fuzz_session(const uint8_t* data, size_t size) {
   if (outside != "untouched") fail("a file outside was changed");
   if (std::distance(fs::directory_iterator(place), {}) != 3) fail("something appeared outside");
   std::error_code ignored;
-  for (const auto& entry : fs::recursive_directory_iterator(backing, ignored))
-    if (entry.is_directory(ignored)) fs::permissions(entry, fs::perms::owner_all, ignored);
+  fs::permissions(backing, fs::perms::owner_all, ignored);
+  constexpr auto skip = fs::directory_options::skip_permission_denied;
+  for (fs::recursive_directory_iterator at(backing, skip, ignored), end; at != end;
+       at.increment(ignored))
+    if (at->is_directory(ignored)) fs::permissions(*at, fs::perms::owner_all, ignored);
   fs::remove_all(backing, ignored);
 }
