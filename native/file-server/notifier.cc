@@ -76,6 +76,10 @@ void Notifier::drop_attributes(uint64_t node) const {
   send({FUSE_NOTIFY_INVAL_INODE, node, static_cast<uint64_t>(int64_t{-1}), 0, {}, {}});
 }
 
+void Notifier::expire_names() const {
+  write_notice(device_, wire::kNotifyIncEpoch, nullptr, 0, nullptr);
+}
+
 void Notifier::wake_poll(uint64_t kernel_handle) {
   push({FUSE_NOTIFY_POLL, kernel_handle, 0, 0, {}, {}});
 }
@@ -172,7 +176,7 @@ void Notifier::loop() {
     if (queue_.empty()) {
       overflowed_ = false;
       lock.unlock();
-      write_notice(device_, wire::kNotifyIncEpoch, nullptr, 0, nullptr);
+      expire_names();
       lock.lock();
       continue;
     }

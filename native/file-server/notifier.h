@@ -33,6 +33,9 @@ class Notifier {
   // Drops attributes before it returns, which takes no lock in the kernel: for those that a request
   // changes without the kernel's expecting it, before its reply.
   void drop_attributes(uint64_t node) const;
+  // Every name is looked up again when it is used next; at once, since it takes no lock, on Linux 6.17
+  // and later.
+  void expire_names() const;
   void wake_poll(uint64_t kernel_handle);
   // At once, since it takes no lock that a request could hold: size and times of this node are to be
   // asked for, and attributes on their way to the kernel are dropped. ENOENT: it knows no such node.

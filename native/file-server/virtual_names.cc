@@ -188,7 +188,10 @@ void VirtualFiles::make_compute(Request& request, const InodePtr& parent) {
 
 void VirtualFiles::unlink_compute(Request& request, const InodePtr& parent) {
   upcalls_.forward(request, upcall(Upcall::Op::unlink, key_of(*parent), request, true),
-                   [](Request& waiting, const UpcallReply&) {
+                   [this](Request& waiting, const UpcallReply&) {
+                     // Before the reply: its results are gone for who is told so. Their names alone cannot
+                     // be dropped while whoever waits for it holds the directory.
+                     session_->notifier().expire_names();
                      return waiting.reply_error(0) == 0;
                    });
 }
