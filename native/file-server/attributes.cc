@@ -109,14 +109,13 @@ int look_up(Session& session, const Inode& parent, std::string_view name, fuse_e
   FileStat attributes;
   if (const int error = stat_at(directory->get(), name.data(), 0, attributes)) return error;
   child = session.inodes().recognize(attributes, parent, name);
-  if (child) {
-    fill_entry(session, *child, attributes, parent.tree().times.entry_ns, out);
-    return 0;
+  if (!child) {
+    UniqueFd path(::openat(directory->get(), name.data(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    if (!path) return errno;
+    if (const int error = stat_at(path.get(), "", AT_EMPTY_PATH, attributes)) return error;
+    child = session.inodes().remember(std::move(path), attributes, parent, name);
   }
-  UniqueFd path(::openat(directory->get(), name.data(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  if (!path) return errno;
-  if (const int error = stat_at(path.get(), "", AT_EMPTY_PATH, attributes)) return error;
-  child = remember(session, std::move(path), attributes, parent, name, out);
+  fill_entry(session, *child, attributes, parent.tree().times.entry_ns, out);
   return 0;
 }
 

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <optional>
 
 #include "attributes.h"
 #include "credentials.h"
@@ -134,14 +133,13 @@ void write(Session& session, Request& request) {
   if (fd < 0) return void(request.reply_error(errno));
   const bool written_back = in->write_flags & FUSE_WRITE_CACHE;
   const KeepSetid keep_setid(!(in->write_flags & FUSE_WRITE_KILL_SUIDGID) && has_setid(fd));
-  std::optional<Quota::Growth> growth;
-  growth.emplace(file->inode().tree().quota.get(), fd, in->offset, in->size);
-  if (growth->error() != 0) return void(request.reply_error(growth->error()));
+  Quota::Growth growth(file->inode().tree().quota.get(), fd, in->offset, in->size);
+  if (growth.error() != 0) return void(request.reply_error(growth.error()));
   const iovec bytes{const_cast<std::byte*>(data.data()), in->size};
   const int how = !written_back && (in->flags & O_APPEND) ? RWF_APPEND : 0;
   const ssize_t size = ::pwritev2(fd, &bytes, 1, static_cast<off_t>(in->offset), how);
   const int error = errno;
-  growth.reset();
+  growth.end();
   if (size < 0) return void(request.reply_error(error));
   request.reply_with(fuse_write_out{static_cast<uint32_t>(size), 0});
 }
@@ -161,13 +159,12 @@ void copy_file_range(Session& session, Request& request) {
   const bool wide = request.opcode() == wire::kCopyFileRange64;
   const size_t length = wide ? in->len : std::min<uint64_t>(in->len, UINT32_MAX & ~0xfffu);
   Quota* const quota = target->inode().tree().quota.get();
-  std::optional<Quota::Growth> growth;
-  growth.emplace(quota, to, in->off_out, quota ? at_most(from, in->off_in, length) : 0);
-  if (growth->error() != 0) return void(request.reply_error(growth->error()));
+  Quota::Growth growth(quota, to, in->off_out, quota ? at_most(from, in->off_in, length) : 0);
+  if (growth.error() != 0) return void(request.reply_error(growth.error()));
   const ssize_t size = ::copy_file_range(from, &from_offset, to, &to_offset, length,
                                          static_cast<unsigned>(in->flags));
   const int error = errno;
-  growth.reset();
+  growth.end();
   if (size < 0) return void(request.reply_error(error));
   if (wide) {
     request.reply_with(wire::CopyFileRangeOut{static_cast<uint64_t>(size)});
@@ -183,13 +180,12 @@ void fallocate(Session& session, Request& request) {
   if (fd < 0) return void(request.reply_error(errno));
   const KeepSetid keep_setid(request.by_root() && has_setid(fd));
   const bool grows = !(in->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE));
-  std::optional<Quota::Growth> growth;
-  growth.emplace(file->inode().tree().quota.get(), fd, in->offset, grows ? in->length : 0);
-  if (growth->error() != 0) return void(request.reply_error(growth->error()));
+  Quota::Growth growth(file->inode().tree().quota.get(), fd, in->offset, grows ? in->length : 0);
+  if (growth.error() != 0) return void(request.reply_error(growth.error()));
   const int done = ::fallocate(fd, static_cast<int>(in->mode), static_cast<off_t>(in->offset),
                                static_cast<off_t>(in->length));
   const int error = done < 0 ? errno : 0;
-  growth.reset();
+  growth.end();
   request.reply_error(error);
 }
 

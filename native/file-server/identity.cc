@@ -2,7 +2,6 @@
 
 #include <linux/magic.h>
 #include <sys/statfs.h>
-#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <sys/xattr.h>
 
@@ -11,6 +10,8 @@
 #include <ctime>
 #include <utility>
 
+#include "file-server/file_stat.h"
+
 namespace insitu {
 namespace {
 
@@ -18,7 +19,7 @@ constexpr int64_t kSecondNs = 1'000'000'000;
 // Twice the longest timer tick: kernels without fine-grained times stamp with the last tick.
 constexpr int64_t kTickNs = 20'000'000;
 
-int64_t to_ns(const statx_timestamp& time) { return time.tv_sec * kSecondNs + time.tv_nsec; }
+int64_t to_ns(const timespec& time) { return time.tv_sec * kSecondNs + time.tv_nsec; }
 
 bool kernel_has_fine_times() {
   static const bool answer = [] {
@@ -33,19 +34,18 @@ bool kernel_has_fine_times() {
 }  // namespace
 
 int read_attributes(int directory, const char* path, int flags, Attributes& out) {
-  struct statx st;
-  if (statx(directory, path, flags | AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_BTIME, &st) != 0)
-    return errno;
-  out.dev = makedev(st.stx_dev_major, st.stx_dev_minor);
-  out.ino = st.stx_ino;
-  out.birth_ns = (st.stx_mask & STATX_BTIME) != 0 ? to_ns(st.stx_btime) : 0;
-  out.size = st.stx_size;
-  out.mtime_ns = to_ns(st.stx_mtime);
-  out.ctime_ns = to_ns(st.stx_ctime);
-  out.mode = st.stx_mode;
-  out.uid = st.stx_uid;
-  out.gid = st.stx_gid;
-  out.nlink = st.stx_nlink;
+  FileStat found;
+  if (const int error = stat_at(directory, path, flags, found)) return error;
+  out.dev = found.st_dev;
+  out.ino = found.st_ino;
+  out.birth_ns = found.birth_ns;
+  out.size = static_cast<uint64_t>(found.st_size);
+  out.mtime_ns = to_ns(found.st_mtim);
+  out.ctime_ns = to_ns(found.st_ctim);
+  out.mode = found.st_mode;
+  out.uid = found.st_uid;
+  out.gid = found.st_gid;
+  out.nlink = static_cast<uint32_t>(found.st_nlink);
   return 0;
 }
 

@@ -22,7 +22,7 @@ struct Attributes {
   uint32_t nlink = 0;
 };
 
-// 0, or a positive errno. `path` may be "" with AT_EMPTY_PATH in `flags`.
+// Without following. 0, or a positive errno. `path` may be "" with AT_EMPTY_PATH in `flags`.
 int read_attributes(int directory, const char* path, int flags, Attributes& out);
 
 inline int read_attributes(int fd, Attributes& out) {

@@ -8,7 +8,6 @@
 
 #include <cerrno>
 #include <climits>
-#include <optional>
 
 #include "attributes.h"
 #include "credentials.h"
@@ -40,10 +39,11 @@ class CountedRemoval {
   CountedRemoval(const Tree& tree, int directory, const char* name)
       : path_(tree.quota ? ::openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1),
         held_(path_ ? tree.quota.get() : nullptr, path_.get()) {}
+  void end() { held_.end(); }
 
  private:
   const UniqueFd path_;
-  const Quota::Hold held_;
+  Quota::Hold held_;
 };
 
 void remove(Session& session, Request& request, int flags) {
@@ -57,11 +57,10 @@ void remove(Session& session, Request& request, int flags) {
   const bool is_rmdir = flags & AT_REMOVEDIR;
   InodePtr child = is_rmdir && layer ? known_child(session, *parent, directory->get(), name.data())
                                      : hold_child(session, *parent, directory->get(), name.data());
-  std::optional<CountedRemoval> counted;
-  counted.emplace(parent->tree(), directory->get(), name.data());
+  CountedRemoval counted(parent->tree(), directory->get(), name.data());
   if (::unlinkat(directory->get(), name.data(), flags) < 0)
     return void(request.reply_error(errno));
-  counted.reset();
+  counted.end();
   // Before the reply: who is told that it is gone finds it gone everywhere.
   if (is_rmdir && layer && child && child->tree().is_volume())
     layer->directory_removed(*child);
@@ -89,8 +88,7 @@ void rename_to(Session& session, Request& request, uint64_t new_node, size_t nam
   } else if (replaces) {
     replaced = hold_child(session, *to, to_directory->get(), new_name.data());
   }
-  std::optional<CountedRemoval> counted;
-  counted.emplace(to->tree(), to_directory->get(), new_name.data());
+  CountedRemoval counted(to->tree(), to_directory->get(), new_name.data());
   const bool by_path = from->filesystem().reach() == Filesystem::Reach::paths;
   const InodePtr moving =
       by_path ? known_child(session, *from, from_directory->get(), old_name.data()) : nullptr;
@@ -108,7 +106,7 @@ void rename_to(Session& session, Request& request, uint64_t new_node, size_t nam
                          new_name.data(), flags) < 0) {
     error = errno;
   }
-  counted.reset();
+  counted.end();
   // ext4 undoes a whiteout that came to nothing, and that moves the directories' times.
   if (error && (flags & RENAME_WHITEOUT))
     for (const auto& directory : {from, to})

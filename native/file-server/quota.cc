@@ -15,6 +15,7 @@
 #include <set>
 #include <string>
 #include <vector>
+#include <utility>
 
 #include "open_beneath.h"
 #include "reopen.h"
@@ -127,16 +128,18 @@ Quota::Hold::Hold(Quota* quota, int fd) : quota_(quota), fd_(fd) {
   if (held.holds++ == 0) held.counted = occupied(attributes);
 }
 
-Quota::Hold::~Hold() {
+void Quota::Hold::end() {
   if (!quota_) return;
-  const std::lock_guard lock(quota_->mutex_);
-  quota_->settle(key_, fd_);
-  Held& held = quota_->held_[key_];
+  Quota& quota = *std::exchange(quota_, nullptr);
+  const std::lock_guard lock(quota.mutex_);
+  quota.settle(key_, fd_);
+  quota.reserved_ -= reserved_;
+  Held& held = quota.held_[key_];
   if (--held.holds > 0) return;
   struct stat attributes;
   if (::fstat(fd_, &attributes) == 0 && attributes.st_nlink == 0)
-    quota_->used_ -= std::min(quota_->used_, held.counted);
-  quota_->held_.erase(key_);
+    quota.used_ -= std::min(quota.used_, held.counted);
+  quota.held_.erase(key_);
 }
 
 Quota::Growth::Growth(Quota* quota, int fd, uint64_t offset, uint64_t length) : Hold(quota, fd) {
@@ -148,13 +151,6 @@ Quota::Growth::Growth(Quota* quota, int fd, uint64_t offset, uint64_t length) : 
   if (reserved_ == 0 || quota_->reserve(reserved_)) return;
   reserved_ = 0;
   error_ = EDQUOT;
-}
-
-Quota::Growth::~Growth() {
-  if (!quota_) return;
-  const std::lock_guard lock(quota_->mutex_);
-  quota_->settle(key_, fd_);
-  quota_->reserved_ -= reserved_;
 }
 
 uint64_t occupied_bytes(int directory) {

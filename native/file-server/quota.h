@@ -26,12 +26,13 @@ class Quota {
 
   // While it lives, changes to what `fd` (O_PATH will do) refers to are counted; its end counts
   // them, and gives back everything if the last name and the last Hold are gone. `fd` must stay
-  // open. Ended before the reply, so that who gets that finds what was done counted. Does nothing
-  // without a quota.
+  // open. Does nothing without a quota.
   class Hold {
    public:
     Hold(Quota* quota, int fd);
-    ~Hold();
+    ~Hold() { end(); }
+    // Before the reply: whoever gets that finds what was done counted. Idempotent.
+    void end();
     Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
 
@@ -39,18 +40,17 @@ class Quota {
     Quota* quota_;
     const int fd_;
     std::pair<dev_t, ino_t> key_;
+    uint64_t reserved_ = 0;
   };
 
   // A Hold for one operation that may occupy more: `length` bytes from `offset` on.
   class Growth : public Hold {
    public:
     Growth(Quota* quota, int fd, uint64_t offset, uint64_t length);
-    ~Growth();
     // 0 or EDQUOT: then the operation must not be done.
     int error() const { return error_; }
 
    private:
-    uint64_t reserved_ = 0;
     int error_ = 0;
   };
 

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <optional>
 
 #include "attributes.h"
 #include "caller_syscall.h"
@@ -243,8 +242,7 @@ void VirtualFiles::rename_onto_compute(Request& request, Inode& from, std::strin
       [this, name, directory, source = std::make_shared<UniqueFd>(std::move(source)),
        target = to.node(), tree = from.tree().id](Request& waiting, const UpcallReply&) {
         const TreePtr graft = session_->grafts().tree(tree);
-        std::optional<Quota::Hold> counted;
-        counted.emplace(graft ? graft->quota.get() : nullptr, source->get());
+        Quota::Hold counted(graft ? graft->quota.get() : nullptr, source->get());
         struct stat was, is;
         if (::fstat(source->get(), &was) != 0 ||
             ::fstatat(directory->get(), name.c_str(), &is, AT_SYMLINK_NOFOLLOW) != 0 ||
@@ -253,7 +251,7 @@ void VirtualFiles::rename_onto_compute(Request& request, Inode& from, std::strin
         if (::unlinkat(directory->get(), name.c_str(), 0) != 0)
           return waiting.reply_error(errno) == 0;
         const InodePtr inode = session_->inodes().find(tree, was.st_dev, was.st_ino);
-        counted.reset();
+        counted.end();
         // Before the reply: with it the kernel takes the source's node for `.compute`.
         if (inode) {
           // It may have other names, which must go on being found.
